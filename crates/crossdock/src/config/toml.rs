@@ -1,0 +1,74 @@
+//! TOML to the tree of a config and back.
+
+use ::toml::Spanned;
+use ::toml::de::{DeTable, DeValue};
+
+use crate::config::value::{Node, Table, Value, invalid};
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) fn parse(text: &str) -> Result<Table> {
+    let parsed = DeTable::parse(text).map_err(|why| {
+        let line = why.span().map_or(0, |span| line_of(text, span.start));
+        invalid(line, format_args!("not valid TOML: {}", why.message().replace('\n', ", ")))
+    })?;
+    read_table(text, parsed.get_ref())
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+}
+
+fn read_table(text: &str, table: &DeTable<'_>) -> Result<Table> {
+    let mut read = Table::new();
+    for (name, value) in table.iter() {
+        let line = line_of(text, name.span().start);
+        read.add(name.get_ref().to_string(), read_node(text, value, line)?)?;
+    }
+    Ok(read)
+}
+
+fn read_node(text: &str, value: &Spanned<DeValue<'_>>, line: usize) -> Result<Node> {
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(value) => Value::Bool(*value),
+        DeValue::Integer(number) => {
+            let value = i128::from_str_radix(number.as_str(), number.radix());
+            Value::Integer(value.map_err(|_| invalid(line, "a number is out of range"))?)
+        }
+        DeValue::Float(number) => {
+            Value::Float(number.as_str().parse().map_err(|_| invalid(line, "a number is out of range"))?)
+        }
+        DeValue::Datetime(_) => return Err(invalid(line, "a date has no meaning here; put it in quotes")),
+        DeValue::Array(items) => Value::List(
+            items.iter().map(|item| read_node(text, item, line_of(text, item.span().start))).collect::<Result<_>>()?,
+        ),
+        DeValue::Table(table) => Value::Table(read_table(text, table)?),
+    };
+    Ok(Node { value, line })
+}
+
+pub(super) fn write(table: &Table) -> Result<String> {
+    let text = ::toml::to_string(&to_toml(table)?);
+    text.map_err(|why| Error::new(ErrorKind::InvalidConfig, format!("this config cannot be written as TOML: {why}")))
+}
+
+fn to_toml(table: &Table) -> Result<::toml::Table> {
+    let fields = table.iter().map(|(name, node)| Ok((name.to_owned(), to_value(name, &node.value)?)));
+    fields.collect()
+}
+
+fn to_value(name: &str, value: &Value) -> Result<::toml::Value> {
+    let refuse =
+        |what: &str| Error::new(ErrorKind::InvalidConfig, format!("{name}: TOML cannot hold {what}; use JSON"));
+    Ok(match value {
+        Value::Null => return Err(refuse("null")),
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(value) => i64::try_from(*value).map_err(|_| refuse("a number of more than 63 bits"))?.into(),
+        Value::Float(value) => (*value).into(),
+        Value::String(value) => value.as_str().into(),
+        Value::List(items) => {
+            ::toml::Value::Array(items.iter().map(|item| to_value(name, &item.value)).collect::<Result<_>>()?)
+        }
+        Value::Table(table) => to_toml(table)?.into(),
+    })
+}

@@ -1,0 +1,364 @@
+//! The contract that every connector keeps: the traits [`Connector`] and [`Deferrable`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConnectorConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::Key;
+
+/// One channel for objects: immutable bytes, written once, read many times.
+///
+/// # The contract
+///
+/// - **Atomic.** A reader gets the whole object or nothing; never a part, never another object's bytes.
+/// - **Write once.** Two puts never share a key. [`Deferrable::set`] with the same bytes is fine; with other bytes it
+///   is [`AlreadyExists`](ErrorKind::AlreadyExists) where the connector can tell cheaply, and never a torn read.
+/// - **Integrity.** What a key says of the object (its size, its checksum) is checked before bytes are handed out;
+///   bytes that differ are [`Corrupt`](ErrorKind::Corrupt). Keys that say nothing still work.
+/// - **Missing is `None`.** It is no error to get, ask for or evict what is not there. `None` never means "could not
+///   reach it": that is [`Unavailable`](ErrorKind::Unavailable).
+/// - **A put that failed left nothing behind**, except after [`Ambiguous`](ErrorKind::Ambiguous), which carries the
+///   key.
+/// - **Hostile keys.** A key that cannot be this connector's is [`InvalidKey`](ErrorKind::InvalidKey). No key reaches
+///   anything but objects.
+/// - **Threads and forks.** Every method may be called from many threads. After `fork()` a child works on, sharing no
+///   socket, runtime or random-number state with its parent.
+/// - **Close.** [`close`](Self::close) may be called again. Afterwards every operation is
+///   [`Closed`](ErrorKind::Closed). Only a close that asks for `clear` deletes objects.
+///
+/// All methods are required, so that a wrapper cannot inherit a default that is slow or wrong for what it wraps;
+/// conveniences live in [`ConnectorExt`]. `crossdock::conformance!` (feature `testing`) tests the contract.
+pub trait Connector: fmt::Debug + Send + Sync {
+    /// Stores `object` under a new key.
+    ///
+    /// # Errors
+    /// `Full`, `TooLarge`, `Unavailable`, `Timeout`, `Ambiguous`, `Closed`; `Unsupported` for a durability level that
+    /// the connector does not reach.
+    fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key>;
+
+    /// Stores several objects; the keys come in the same order. All are stored, or the call fails and evicts what it
+    /// wrote. Keys that could not be evicted are in the error.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>>;
+
+    /// The object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// `Corrupt`, `InvalidKey`, `Unavailable`, `Timeout`, `Closed`.
+    fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>>;
+
+    /// Several objects in the order of their keys.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), for the first key that fails.
+    fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>>;
+
+    /// Whether the object is there.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Unavailable`, `Timeout`, `Closed`.
+    fn exists(&self, key: &Key) -> Result<bool>;
+
+    /// Removes the object. Bytes that were handed out before stay valid.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Unavailable`, `Timeout`, `Ambiguous`, `Closed`.
+    fn evict(&self, key: &Key) -> Result<()>;
+
+    /// Makes and fills keys before their objects, or `None` where the connector cannot.
+    fn deferrable(&self) -> Option<&dyn Deferrable>;
+
+    /// All that another process needs to build this connector again. Secrets appear as references, never as values.
+    fn config(&self) -> ConnectorConfig;
+
+    /// What this connector can do. Fixed for its lifetime; no I/O.
+    fn properties(&self) -> Properties;
+
+    /// Whether the connector works now: a cheap test against the real backend.
+    ///
+    /// # Errors
+    /// `Unavailable` and whatever else the backend says, in words that tell what to do.
+    fn check(&self) -> Result<()>;
+
+    /// Removes what processes left behind that were killed in the middle of a call. Never touches an object, and
+    /// nothing that does not carry crossdock's or ProxyStore's names.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Closed`.
+    fn gc(&self, options: &GcOptions) -> Result<GcReport>;
+
+    /// Releases what the connector holds. Objects stay unless `options` asks to clear.
+    ///
+    /// # Errors
+    /// What clearing met. The connector is closed all the same.
+    fn close(&self, options: &CloseOptions) -> Result<()>;
+}
+
+/// A connector that can name an object before it has it: for futures and streams.
+pub trait Deferrable: Connector {
+    /// A key whose object does not exist yet: `exists` is false and `get` is `None` until [`set`](Self::set).
+    ///
+    /// # Errors
+    /// `NoRoute` from a multi-connector; `Unavailable`, `Closed`.
+    fn new_key(&self, hint: &KeyHint) -> Result<Key>;
+
+    /// Stores `object` under `key`. Setting the same bytes again is fine.
+    ///
+    /// # Errors
+    /// As [`Connector::put`]; `AlreadyExists` if the key holds other bytes; `InvalidKey`.
+    fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()>;
+}
+
+/// What opens a connector at first use: its options, read and checked, but with no I/O done yet.
+pub trait Opener: fmt::Debug + Send + Sync {
+    /// Opens the connector.
+    ///
+    /// # Errors
+    /// `Unavailable` where the backend or a reference in the options is missing; `InvalidConfig`.
+    fn open(&self) -> Result<Arc<dyn Connector>>;
+
+    /// The config that this was made from.
+    fn config(&self) -> ConnectorConfig;
+}
+
+/// Conveniences over any connector.
+pub trait ConnectorExt: Connector {
+    /// [`Connector::put`] with default options.
+    ///
+    /// # Errors
+    /// As there.
+    fn put_bytes(&self, object: impl Into<Bytes>) -> Result<Key> {
+        self.put(object.into(), &PutOptions::default())
+    }
+
+    /// [`Connector::get`] with default options.
+    ///
+    /// # Errors
+    /// As there.
+    fn get_bytes(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.get(key, &GetOptions::default())
+    }
+
+    /// The connector as a [`Deferrable`] one.
+    ///
+    /// # Errors
+    /// `Unsupported` where it is none.
+    fn require_deferrable(&self) -> Result<&dyn Deferrable> {
+        self.deferrable().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "this connector cannot make a key before its object; use put")
+        })
+    }
+}
+
+impl<C: Connector + ?Sized> ConnectorExt for C {}
+
+/// What survives what, once a put has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The object survives the process that put it.
+    Process,
+    /// The object survives a power cut of the host that stores it.
+    Host,
+    /// The object survives what the service's documentation says it survives.
+    Backend,
+}
+
+impl Durability {
+    /// The word for this level in configs and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Host => "host",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+/// What is checked of an object before it is handed out, as far as its key tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// The size.
+    Size,
+    /// The size and the checksum.
+    #[default]
+    Checksum,
+}
+
+impl Integrity {
+    /// The word for this level in configs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Checksum => "checksum",
+        }
+    }
+}
+
+/// How an object is to be put. Tags count in multi-connectors, at every level of nesting; others ignore them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// Tags that must all be among a policy's `subset_tags`.
+    pub subset_tags: Vec<String>,
+    /// Tags among which all of a policy's `superset_tags` must be.
+    pub superset_tags: Vec<String>,
+    /// The durability to reach; `None` is the connector's own default.
+    pub durability: Option<Durability>,
+}
+
+impl PutOptions {
+    /// No tags, the connector's own durability.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same options, with subset tags.
+    #[must_use]
+    pub fn subset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.subset_tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same options, with superset tags.
+    #[must_use]
+    pub fn superset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.superset_tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same options, with a durability to reach.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+}
+
+/// How an object is to be got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetOptions {
+    /// Hand out a view of the stored bytes (a memory map) where the connector can, instead of a copy. A view's
+    /// checksum is checked only where `integrity` asks for it here.
+    pub view: bool,
+    /// What to check; `None` is the connector's own level for copies, and the size for views.
+    pub integrity: Option<Integrity>,
+}
+
+impl GetOptions {
+    /// A view rather than a copy, where the connector can.
+    #[must_use]
+    pub fn view() -> Self {
+        Self { view: true, ..Self::default() }
+    }
+
+    /// The same options, with what to check.
+    #[must_use]
+    pub fn integrity(mut self, integrity: Integrity) -> Self {
+        self.integrity = Some(integrity);
+        self
+    }
+}
+
+/// What is known of an object before it exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyHint {
+    /// Its size in bytes. `None`: no size bound of a policy is checked.
+    pub size: Option<u64>,
+    /// Its tags, and the durability that it will ask for.
+    pub options: PutOptions,
+}
+
+/// What a connector can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Properties {
+    /// The most durable level that it reaches; `None` for memory of the process.
+    pub durability: Option<Durability>,
+    /// Whether its calls wait for another machine, so that batches to several of them should run at the same time.
+    pub remote: bool,
+    /// Whether other processes that hold the key and the config can read its objects.
+    pub shared: bool,
+}
+
+impl Properties {
+    /// Refuses a level that is not reached.
+    ///
+    /// # Errors
+    /// `Unsupported`, naming both levels.
+    pub fn require(&self, asked: Option<Durability>) -> Result<()> {
+        let Some(asked) = asked.filter(|asked| self.durability < Some(*asked)) else { return Ok(()) };
+        let most = self.durability.map_or("none", Durability::as_str);
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "durability \"{}\" is asked for, the most that this connector reaches is {most}; lower it or choose \
+                 another connector",
+                asked.as_str(),
+            ),
+        ))
+    }
+}
+
+/// What to collect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcOptions {
+    /// Leave what is younger than this: somebody may still be writing it.
+    pub min_age: Duration,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+impl Default for GcOptions {
+    /// One hour, for real.
+    fn default() -> Self {
+        Self { min_age: Duration::from_secs(3600), dry_run: false }
+    }
+}
+
+/// What was collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GcReport {
+    /// How many leftovers were removed (or, in a dry run, would be).
+    pub removed: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many were left because they are too young or in use.
+    pub kept: u64,
+}
+
+impl std::ops::AddAssign for GcReport {
+    fn add_assign(&mut self, other: Self) {
+        self.removed += other.removed;
+        self.bytes += other.bytes;
+        self.kept += other.kept;
+    }
+}
+
+/// How to close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseOptions {
+    /// Whether to delete all objects; `None` is what the connector was built with.
+    pub clear: Option<bool>,
+}
+
+/// What a [`Connector::put_batch`] does when an item fails: evicts `written`, and puts the keys that resist into the
+/// error.
+pub fn undo_batch(connector: &dyn Connector, written: Vec<Key>, error: Error) -> Error {
+    let stuck: Vec<Key> = written.into_iter().filter(|key| connector.evict(key).is_err()).collect();
+    match stuck.len() {
+        0 => error,
+        count => error
+            .context(format_args!("{count} objects that were already written could not be evicted"))
+            .with_keys(stuck),
+    }
+}

@@ -1,0 +1,240 @@
+//! Objects as files in a directory, laid out as ProxyStore's `FileConnector` does.
+
+mod collect;
+mod directory;
+mod options;
+mod publish;
+mod read;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use crate::config::ConnectorConfig;
+use crate::connector::{
+    CloseOptions, Connector, ConnectorExt, Deferrable, Durability, GcOptions, GcReport, GetOptions, KeyHint, Opener,
+    Properties, PutOptions, undo_batch,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::integrity::as_object;
+use crate::key::{Key, ObjectId, ObjectKey};
+use crate::process;
+
+use directory::{Directory, FileName};
+pub use options::FileOptions;
+use publish::Publisher;
+
+/// Keeps objects as files, for every process and host that sees the directory.
+///
+/// An object is a file whose name is a UUID, and exists once an empty marker beside it does (`<uuid>.ready`): exactly
+/// what ProxyStore's `FileConnector` writes and reads, so both may work on one directory at the same time. Unlike
+/// there, files are private (mode 0600, directories 0700), published whole, checked against size and checksum when they
+/// are read, and no key reaches anything outside the directory.
+///
+/// - `durability = "host"`: file and directory are on the disk when `put` returns.
+/// - [`GetOptions::view`]: the object is a memory map. Nothing that crossdock publishes is ever truncated or changed; if
+///   something else truncates the file, reading the view is a bus error.
+/// - Over NFS an object is visible at once: where a marker is missing, the directory is opened anew and asked again.
+///
+/// ```
+/// use crossdock::connectors::{FileConnector, FileOptions};
+/// use crossdock::ConnectorExt;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let dir = dir.path().join("objects");
+/// let files = FileConnector::open(&FileOptions::new(dir))?;
+/// let key = files.put_bytes("object")?;
+/// assert_eq!(files.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
+/// # Ok::<(), crossdock::Error>(())
+/// ```
+pub struct FileConnector {
+    options: FileOptions,
+    directory: Directory,
+    publisher: Publisher,
+    closed: AtomicBool,
+    /// Only the process that asked for clearing clears.
+    owner: u64,
+}
+
+impl FileConnector {
+    /// Opens the directory, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be made or opened, or belongs to somebody else; `Unsupported` for a default durability
+    /// above `host`.
+    pub fn open(options: &FileOptions) -> Result<Self> {
+        let directory = Directory::open(&options.resolve_dir()?, options.allow_foreign_owner)?;
+        let connector = Self {
+            options: options.clone(),
+            directory,
+            publisher: Publisher::new(options.direct),
+            closed: AtomicBool::new(false),
+            owner: process::token(),
+        };
+        connector.properties().require(Some(options.durability))?;
+        Ok(connector)
+    }
+
+    /// The directory, as an absolute path.
+    #[must_use]
+    pub fn dir(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    fn require_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the file connector is closed; build a new one"));
+        }
+        Ok(())
+    }
+
+    /// The durability that a put asks for.
+    fn level(&self, options: &PutOptions) -> Result<Durability> {
+        self.require_open()?;
+        self.properties().require(options.durability)?;
+        Ok(options.durability.unwrap_or(self.options.durability))
+    }
+
+    /// Publishes under a new id; the directory is synced by the caller.
+    fn put_one(&self, object: &Bytes, level: Durability) -> Result<ObjectKey> {
+        let key = ObjectKey::sealed(ObjectId::random(), object, self.options.integrity);
+        let name = FileName::of(&key.id)?;
+        self.directory.with_retry(|dir| self.publisher.publish(dir, &name, object, level))?;
+        Ok(key)
+    }
+
+    fn sync_directory(&self, level: Durability) -> Result<()> {
+        if level == Durability::Process { Ok(()) } else { self.directory.sync() }
+    }
+
+    fn evict_name(&self, name: &FileName) -> Result<()> {
+        publish::unpublish(&self.directory.fd(), name)
+            .map_err(|cause| Error::from_io("evict", self.directory.shown(name.object()), cause))
+    }
+
+    fn find(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        self.require_open()?;
+        let key = as_object(key)?;
+        let own = if options.view { crate::Integrity::Size } else { self.options.integrity };
+        read::read(&self.directory, key, options.view, options.integrity.unwrap_or(own))
+    }
+}
+
+impl fmt::Debug for FileConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileConnector(dir={:?})", self.options.dir())
+    }
+}
+
+impl Connector for FileConnector {
+    fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
+        let level = self.level(options)?;
+        let key = self.put_one(&object, level)?;
+        match self.sync_directory(level) {
+            Ok(()) => Ok(key.into()),
+            Err(error) => Err(undo_batch(self, vec![key.into()], error)),
+        }
+    }
+
+    /// One sync of the directory serves the whole batch.
+    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+        let level = self.level(options)?;
+        let mut written: Vec<Key> = Vec::with_capacity(objects.len());
+        let mut outcome = Ok(());
+        for object in &objects {
+            match self.put_one(object, level) {
+                Ok(key) => written.push(key.into()),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        match outcome.and_then(|()| self.sync_directory(level)) {
+            Ok(()) => Ok(written),
+            Err(error) => Err(undo_batch(self, written, error)),
+        }
+    }
+
+    fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        self.find(key, options)
+    }
+
+    fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.find(key, options)).collect()
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.require_open()?;
+        read::exists(&self.directory, &FileName::of(&as_object(key)?.id)?)
+    }
+
+    fn evict(&self, key: &Key) -> Result<()> {
+        self.require_open()?;
+        self.evict_name(&FileName::of(&as_object(key)?.id)?)
+    }
+
+    fn deferrable(&self) -> Option<&dyn Deferrable> {
+        Some(self)
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        // Absolute, as the reader may stand in another directory.
+        FileOptions { dir: self.options.travelling_dir(self.directory.path()), ..self.options.clone() }.config()
+    }
+
+    fn properties(&self) -> Properties {
+        Properties { durability: Some(Durability::Host), remote: false, shared: true }
+    }
+
+    /// Writes, reads and evicts an object of a few bytes.
+    fn check(&self) -> Result<()> {
+        let key = self.put_bytes(Bytes::from_static(b"crossdock"))?;
+        let found = self.get_bytes(&key);
+        self.evict(&key)?;
+        match found? {
+            Some(_) => Ok(()),
+            None => {
+                let message = format!("{} forgets what is written to it", self.directory.path().display());
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        self.require_open()?;
+        collect::gc(&self.directory, options)
+    }
+
+    fn close(&self, options: &CloseOptions) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let asked_here = self.options.clear && self.owner == process::token();
+        if options.clear.unwrap_or(asked_here) { collect::clear(&self.directory) } else { Ok(()) }
+    }
+}
+
+impl Deferrable for FileConnector {
+    fn new_key(&self, _: &KeyHint) -> Result<Key> {
+        self.require_open()?;
+        Ok(ObjectKey { id: ObjectId::random(), size: None, checksum: None }.into())
+    }
+
+    fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
+        let level = self.level(options)?;
+        let key = as_object(key)?;
+        key.verify(&object, self.options.integrity)?;
+        let name = FileName::of(&key.id)?;
+        let published = self.directory.with_retry(|dir| self.publisher.publish(dir, &name, &object, level));
+        match published {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                read::require_same(&self.directory, &key.id, &name, &object)?;
+                publish::add_marker(&self.directory.fd(), &name)
+                    .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
+            }
+            published => published?,
+        }
+        self.sync_directory(level)
+    }
+}

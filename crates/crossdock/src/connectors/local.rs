@@ -1,0 +1,369 @@
+//! Objects in the memory of this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Table};
+use crate::connector::{
+    CloseOptions, Connector, Deferrable, GcOptions, GcReport, GetOptions, KeyHint, Opener, Properties, PutOptions,
+    undo_batch,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::integrity::as_object;
+use crate::key::{Key, ObjectId, ObjectKey};
+use crate::process;
+
+const SHARDS: usize = 16;
+
+type Shard = HashMap<ObjectId, Bytes>;
+
+/// How a [`LocalConnector`] is to be built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalOptions {
+    /// The most bytes that all objects together may take; `None` is no bound. What is over is
+    /// [`Full`](ErrorKind::Full).
+    pub max_total_bytes: Option<u64>,
+}
+
+impl LocalOptions {
+    /// The fields of this connector in a config.
+    pub const FIELDS: &'static [FieldSpec] = &[
+        FieldSpec {
+            name: "max_total_bytes",
+            alias: None,
+            kind: FieldKind::Size,
+            doc: "The most bytes that all objects together may take. Default: no bound.",
+        },
+        FieldSpec {
+            name: "include_data_in_config",
+            alias: None,
+            kind: FieldKind::Bool,
+            doc: "Read because ProxyStore writes it; without effect.",
+        },
+    ];
+
+    /// Reads the options from a config.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the line, the place and what to do.
+    pub fn from_fields(fields: &Fields<'_>) -> Result<Self> {
+        fields.boolean("include_data_in_config")?;
+        Ok(Self { max_total_bytes: fields.size("max_total_bytes")? })
+    }
+}
+
+impl Opener for LocalOptions {
+    fn open(&self) -> Result<Arc<dyn Connector>> {
+        Ok(Arc::new(LocalConnector::with_options(self)))
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        let mut options = Table::new();
+        if let Some(bytes) = self.max_total_bytes {
+            options.set("max_total_bytes", bytes);
+        }
+        ConnectorConfig { type_name: "local".to_owned(), options }
+    }
+}
+
+/// Keeps objects in the memory of this process, without a copy: [`Bytes`] in, the same [`Bytes`] out.
+///
+/// Keys name the process that made them. In another process they are refused as
+/// [`InvalidKey`](ErrorKind::InvalidKey) rather than reported as missing; a forked child still reads what its parent
+/// had put before the fork.
+///
+/// ```
+/// use crossdock::connectors::LocalConnector;
+/// use crossdock::ConnectorExt;
+/// let local = LocalConnector::new();
+/// let key = local.put_bytes("object")?;
+/// assert_eq!(local.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
+/// # Ok::<(), crossdock::Error>(())
+/// ```
+pub struct LocalConnector {
+    shards: [RwLock<Shard>; SHARDS],
+    used: AtomicU64,
+    max_total_bytes: Option<u64>,
+    closed: AtomicBool,
+    /// The process that built this connector.
+    owner: u64,
+}
+
+impl LocalConnector {
+    /// A connector without a quota.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_options(&LocalOptions::default())
+    }
+
+    /// A connector built as `options` say.
+    #[must_use]
+    pub fn with_options(options: &LocalOptions) -> Self {
+        Self {
+            shards: Default::default(),
+            used: AtomicU64::new(0),
+            max_total_bytes: options.max_total_bytes,
+            closed: AtomicBool::new(false),
+            owner: process::token(),
+        }
+    }
+
+    /// The bytes of all objects together.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, id: &ObjectId) -> Result<&RwLock<Shard>> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the local connector is closed; build a new one"));
+        }
+        Ok(&self.shards[id.spread() % SHARDS])
+    }
+
+    fn read(&self, id: &ObjectId) -> Result<RwLockReadGuard<'_, Shard>> {
+        let shard = self.shard(id)?;
+        self.lock(|| shard.try_read(), || shard.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, id: &ObjectId) -> Result<RwLockWriteGuard<'_, Shard>> {
+        let shard = self.shard(id)?;
+        self.lock(|| shard.try_write(), || shard.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// In a forked child a lock may be held by a thread that exists in the parent only: a child never waits without a
+    /// bound. Maps stay whole while a lock is held (no user code runs), so a poisoned lock is as good as any.
+    fn lock<G>(
+        &self,
+        attempt: impl Fn() -> std::result::Result<G, TryLockError<G>>,
+        wait: impl FnOnce() -> G,
+    ) -> Result<G> {
+        let start = Instant::now;
+        let mut deadline = None;
+        loop {
+            match attempt() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if process::token() == self.owner => return Ok(wait()),
+                Err(TryLockError::WouldBlock) => {
+                    if start() > *deadline.get_or_insert_with(|| start() + Duration::from_secs(5)) {
+                        let message = "a thread of the parent process held this memory when the process was forked; \
+                                       build a new connector in the child";
+                        return Err(Error::new(ErrorKind::Unavailable, message));
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    /// Takes `size` bytes of the quota.
+    fn reserve(&self, size: usize) -> Result<()> {
+        let size = size as u64;
+        let Some(max) = self.max_total_bytes else {
+            self.used.fetch_add(size, Ordering::Relaxed);
+            return Ok(());
+        };
+        let take = |used: u64| used.checked_add(size).filter(|sum| *sum <= max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map(drop).map_err(|used| {
+            let message = format!(
+                "{size} bytes do not fit: {used} of max_total_bytes = {max} are in use; evict objects or raise it"
+            );
+            Error::new(if size > max { ErrorKind::TooLarge } else { ErrorKind::Full }, message)
+        })
+    }
+
+    fn release(&self, object: &Bytes) {
+        self.used.fetch_sub(object.len() as u64, Ordering::Relaxed);
+    }
+
+    /// A key that is not there and that another process made is refused: its object may well exist over there.
+    fn refuse_foreign(&self, id: &ObjectId) -> Result<()> {
+        match process::maker(id) {
+            Some(maker) if maker != process::token() => Err(Error::new(
+                ErrorKind::InvalidKey,
+                "the key was made in another process, whose memory this one cannot read; use a connector that both \
+                 processes share, such as \"file\"",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn find(&self, key: &Key) -> Result<Option<Bytes>> {
+        let key = as_object(key)?;
+        let found = self.read(&key.id)?.get(&key.id).cloned();
+        match &found {
+            Some(object) => key.verify_size(object.len() as u64)?,
+            None => self.refuse_foreign(&key.id)?,
+        }
+        Ok(found)
+    }
+}
+
+impl Default for LocalConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for LocalConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalConnector(used_bytes={})", self.used_bytes())
+    }
+}
+
+impl Connector for LocalConnector {
+    fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
+        self.properties().require(options.durability)?;
+        let id = process::next_id();
+        let mut shard = self.write(&id)?;
+        self.reserve(object.len())?;
+        let key = ObjectKey::sized(id, &object);
+        shard.insert(key.id.clone(), object);
+        Ok(key.into())
+    }
+
+    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+        let mut written = Vec::with_capacity(objects.len());
+        for object in objects {
+            match self.put(object, options) {
+                Ok(key) => written.push(key),
+                Err(error) => return Err(undo_batch(self, written, error)),
+            }
+        }
+        Ok(written)
+    }
+
+    fn get(&self, key: &Key, _: &GetOptions) -> Result<Option<Bytes>> {
+        self.find(key)
+    }
+
+    fn get_batch(&self, keys: &[Key], _: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.find(key)).collect()
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        Ok(self.find(key)?.is_some())
+    }
+
+    fn evict(&self, key: &Key) -> Result<()> {
+        let id = &as_object(key)?.id;
+        // Dropped after the lock: dropping may run code of whoever owns the buffer.
+        let evicted = self.write(id)?.remove(id);
+        match &evicted {
+            Some(object) => self.release(object),
+            None => self.refuse_foreign(id)?,
+        }
+        Ok(())
+    }
+
+    fn deferrable(&self) -> Option<&dyn Deferrable> {
+        Some(self)
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        LocalOptions { max_total_bytes: self.max_total_bytes }.config()
+    }
+
+    fn properties(&self) -> Properties {
+        Properties { durability: None, remote: false, shared: false }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.read(&process::next_id()).map(drop)
+    }
+
+    fn gc(&self, _: &GcOptions) -> Result<GcReport> {
+        self.check()?;
+        Ok(GcReport::default())
+    }
+
+    /// Gives the memory back; views that were handed out stay valid.
+    fn close(&self, _: &CloseOptions) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        for shard in &self.shards {
+            let objects = self.lock(|| shard.try_write(), || shard.write().unwrap_or_else(PoisonError::into_inner));
+            let objects = objects.map(|mut shard| std::mem::take(&mut *shard));
+            drop(objects);
+        }
+        self.used.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Deferrable for LocalConnector {
+    fn new_key(&self, _: &KeyHint) -> Result<Key> {
+        let id = process::next_id();
+        self.shard(&id)?;
+        Ok(ObjectKey { id, size: None, checksum: None }.into())
+    }
+
+    fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
+        self.properties().require(options.durability)?;
+        let key = as_object(key)?;
+        self.refuse_foreign(&key.id)?;
+        key.verify_size(object.len() as u64)?;
+        let mut shard = self.write(&key.id)?;
+        match shard.get(&key.id) {
+            Some(present) if *present == object => Ok(()),
+            Some(_) => Err(Error::already_exists(&key.id)),
+            None => {
+                self.reserve(object.len())?;
+                shard.insert(key.id.clone(), object);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::ConnectorExt;
+
+    #[test]
+    fn the_quota_counts_bytes_and_gives_them_back() -> Result<()> {
+        let local = LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(10) });
+        let key = local.put_bytes("12345678")?;
+        assert_eq!(local.put_bytes("123").unwrap_err().kind(), ErrorKind::Full);
+        assert_eq!(local.put_bytes("12345678901").unwrap_err().kind(), ErrorKind::TooLarge);
+        local.evict(&key)?;
+        local.evict(&key)?;
+        assert_eq!(local.used_bytes(), 0);
+        local.put_bytes("1234567890")?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_over_the_quota_leaves_nothing() {
+        let local = LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(10) });
+        let objects = vec![Bytes::from_static(b"1234"); 3];
+        assert_eq!(local.put_batch(objects, &PutOptions::new()).unwrap_err().kind(), ErrorKind::Full);
+        assert_eq!(local.used_bytes(), 0);
+    }
+
+    #[test]
+    fn an_object_is_handed_out_without_a_copy() -> Result<()> {
+        let local = LocalConnector::new();
+        let object = Bytes::from(vec![7; 1000]);
+        let key = local.put_bytes(object.clone())?;
+        assert_eq!(local.get_bytes(&key)?.map(|found| found.as_ptr()), Some(object.as_ptr()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_key_of_another_process_is_refused() {
+        // Version 8, another token.
+        let foreign = Key::from(ObjectKey::bare("00000000-0001-8001-8000-000000000001"));
+        let local = LocalConnector::new();
+        assert_eq!(local.get_bytes(&foreign).unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert_eq!(local.evict(&foreign).unwrap_err().kind(), ErrorKind::InvalidKey);
+    }
+}

@@ -1,0 +1,11 @@
+//! The connectors, one module each, behind a feature each. They never import each other, nor the multi-connector.
+
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "local")]
+mod local;
+
+#[cfg(feature = "file")]
+pub use file::{FileConnector, FileOptions};
+#[cfg(feature = "local")]
+pub use local::{LocalConnector, LocalOptions};

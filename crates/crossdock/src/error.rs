@@ -1,0 +1,248 @@
+//! The one public error: what kind, where, during which operation, and whether a retry could help.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::key::{Key, MultiKey, ObjectId, ParseKeyError};
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. A missing object is no error: it is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Bytes were found that are not the object: their size or checksum differs from the key's.
+    Corrupt,
+    /// The backend cannot be reached or used now. Nothing was written.
+    Unavailable,
+    /// The deadline passed before the backend was asked to write. Nothing was written.
+    Timeout,
+    /// The outcome is not known. The error carries the key: writing the same bytes again under it, or evicting it, are
+    /// both safe.
+    Ambiguous,
+    /// No space or quota is left.
+    Full,
+    /// The object is larger than the backend takes.
+    TooLarge,
+    /// The key's connector is known but not active on this host.
+    Dormant,
+    /// The key names a connector that the config does not have.
+    UnknownConnector,
+    /// The key cannot be one of this connector's.
+    InvalidKey,
+    /// The config, a policy or an option is wrong.
+    InvalidConfig,
+    /// No policy accepts the object.
+    NoRoute,
+    /// The key holds another object already.
+    AlreadyExists,
+    /// The connector does not offer what was asked of it, such as a durability level.
+    Unsupported,
+    /// The connector was closed.
+    Closed,
+}
+
+impl ErrorKind {
+    /// Whether a put that failed so may go to the next valid connector, where the policy says `fallback = true`.
+    ///
+    /// These kinds promise that nothing was written. [`Ambiguous`](Self::Ambiguous) does not.
+    #[must_use]
+    pub fn allows_fallback(self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable | Self::Timeout | Self::Full | Self::TooLarge | Self::Unsupported | Self::Closed
+        )
+    }
+
+    fn is_retryable(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Timeout | Self::Ambiguous)
+    }
+}
+
+/// An error: one clear sentence, its kind, the connector, the operation, the cause.
+///
+/// ```
+/// use crossdock::{Error, ErrorKind};
+/// let error = Error::new(ErrorKind::Full, "no space is left in /scratch").in_connector("disk").during("put");
+/// assert_eq!(error.to_string(), "put, connector \"disk\": no space is left in /scratch");
+/// assert!(!error.is_retryable());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    retryable: bool,
+    operation: Option<&'static str>,
+    connector: Option<Arc<str>>,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    keys: Vec<Key>,
+}
+
+impl Error {
+    /// An error whose message says what is wrong, where, and what to do.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            retryable: kind.is_retryable(),
+            operation: None,
+            connector: None,
+            message: message.into(),
+            source: None,
+            keys: Vec::new(),
+        }))
+    }
+
+    /// The error of a system call on `what` (a path or an address).
+    ///
+    /// The kind follows from the cause: no space or quota is [`Full`](ErrorKind::Full), a file over its limit is
+    /// [`TooLarge`](ErrorKind::TooLarge), anything else [`Unavailable`](ErrorKind::Unavailable).
+    pub fn from_io(action: &str, what: impl fmt::Display, cause: impl Into<io::Error>) -> Self {
+        let cause = cause.into();
+        let (kind, retryable, advice) = match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (ErrorKind::Full, false, "free some space or choose another connector")
+            }
+            io::ErrorKind::FileTooLarge => (ErrorKind::TooLarge, false, "choose a connector for larger objects"),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (ErrorKind::Unavailable, false, "check who owns it and its mode")
+            }
+            _ => (ErrorKind::Unavailable, true, "check that it is there and works"),
+        };
+        let mut error = Self::new(kind, format!("cannot {action} {what}: {cause}; {advice}"));
+        error.0.retryable = retryable;
+        error.0.source = Some(Box::new(cause));
+        error
+    }
+
+    /// The key holds another object already.
+    pub(crate) fn already_exists(id: &ObjectId) -> Self {
+        let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
+        Self::new(ErrorKind::AlreadyExists, message)
+    }
+
+    /// The same error, with the connector that it happened in. The outermost name is put in front, of its keys too.
+    #[must_use]
+    pub fn in_connector(mut self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        for key in &mut self.0.keys {
+            *key = MultiKey::new(name.clone(), key.clone()).into();
+        }
+        self.0.connector = Some(match self.0.connector.take() {
+            None => name,
+            Some(inner) => format!("{name}/{inner}").into(),
+        });
+        self
+    }
+
+    /// The same error, with the operation during which it happened. The innermost stays.
+    #[must_use]
+    pub fn during(mut self, operation: &'static str) -> Self {
+        self.0.operation.get_or_insert(operation);
+        self
+    }
+
+    /// The same error, with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error, with keys whose objects may have been written: evicting them is safe.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
+        self.0.keys.extend(keys);
+        self
+    }
+
+    /// The same error, where a retry cannot help although its kind suggests it.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.0.retryable = false;
+        self
+    }
+
+    /// The same error, with the line of the config put in front of its message, unless one is there already.
+    pub(crate) fn at_line(mut self, line: usize) -> Self {
+        if line > 0 && !self.0.message.starts_with("line ") {
+            self.0.message = format!("line {line}: {}", self.0.message);
+        }
+        self
+    }
+
+    /// The same error, with words added to its message.
+    #[must_use]
+    pub fn context(mut self, more: impl fmt::Display) -> Self {
+        self.0.message = format!("{}; {more}", self.0.message);
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call could succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// The connector's name; `outer/inner` in nested multi-connectors.
+    #[must_use]
+    pub fn connector(&self) -> Option<&str> {
+        self.0.connector.as_deref()
+    }
+
+    /// The operation, such as `"put"`.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// What is wrong, without the operation and the connector's name.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The keys whose objects may have been written although the call failed.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.0.keys
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.operation(), self.connector()) {
+            (Some(operation), Some(name)) => write!(f, "{operation}, connector {name:?}: ")?,
+            (Some(operation), None) => write!(f, "{operation}: ")?,
+            (None, Some(name)) => write!(f, "connector {name:?}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<ParseKeyError> for Error {
+    fn from(cause: ParseKeyError) -> Self {
+        Self::new(ErrorKind::InvalidKey, cause.to_string())
+    }
+}

@@ -1,0 +1,187 @@
+//! Batches over several connectors: routed first, grouped by connector, in one call each, undone when one fails.
+
+use std::thread;
+
+use bytes::Bytes;
+
+use super::{MultiConnector, also_failed};
+use crate::connector::{Connector, GetOptions, PutOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{Key, MultiKey};
+use crate::policy::Request;
+use crate::router::Candidate;
+
+/// The items of a batch that go to one connector, by their places in the batch.
+struct Group {
+    slot: usize,
+    items: Vec<usize>,
+}
+
+/// Groups items by connector, both in the order of first appearance.
+fn group(routed: impl Iterator<Item = (usize, usize)>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (item, slot) in routed {
+        match groups.iter_mut().find(|group| group.slot == slot) {
+            Some(group) => group.items.push(item),
+            None => groups.push(Group { slot, items: vec![item] }),
+        }
+    }
+    groups
+}
+
+impl MultiConnector {
+    /// 1. Route every item; nothing is written if one has no route.
+    /// 2. Hand each connector its share as one batch, remote connectors at the same time.
+    /// 3. A share that failed goes to each item's next candidate where the policy says `fallback`; back to 2.
+    /// 4. When a share fails for good: evict what the others wrote, then raise.
+    pub(super) fn put_objects(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<MultiKey>> {
+        self.require_open()?;
+        let mut written: Vec<Option<MultiKey>> = vec![None; objects.len()];
+        let mut failed: Option<Error> = None;
+        let mut pending = self.first_candidates(&objects, options)?;
+        while !pending.is_empty() {
+            let groups = group(pending.iter().map(|(item, candidate)| (*item, candidate.index)));
+            let outcomes = self.run(&groups, |connector, items| {
+                let share: Vec<Bytes> = items.iter().map(|item| objects[*item].clone()).collect();
+                same_count(connector.put_batch(share, options)?, items.len())
+            });
+            let mut again = Vec::new();
+            let mut fatal = false;
+            for (Group { slot, items }, outcome) in groups.iter().zip(outcomes) {
+                let slot = &self.slots[*slot];
+                let error = match outcome {
+                    Ok(keys) => {
+                        for (item, key) in items.iter().zip(keys) {
+                            written[*item] = Some(MultiKey::new(slot.name.clone(), key));
+                        }
+                        continue;
+                    }
+                    Err(error) => error.in_connector(slot.name.clone()),
+                };
+                let may_go_on = slot.policy.fallback() && error.kind().allows_fallback();
+                failed = Some(also_failed(failed, error));
+                match may_go_on.then(|| self.next_candidates(&pending, items, &objects, options)).flatten() {
+                    Some(next) => again.extend(next),
+                    None => fatal = true,
+                }
+            }
+            if fatal {
+                let error = failed.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "the batch failed"));
+                return Err(self.undo(written, error));
+            }
+            pending = again;
+        }
+        // Step 1 gave every item a candidate, and only written items leave `pending`.
+        Ok(written.into_iter().flatten().collect())
+    }
+
+    fn first_candidates(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<(usize, Candidate)>> {
+        let hosts = self.hosts();
+        let hosts = hosts.as_deref().map(|table| &**table);
+        let route = |(item, object): (usize, &Bytes)| {
+            let request = Request::for_put(Some(object.len() as u64), options);
+            match self.router.next(&request, hosts, 0) {
+                Some(candidate) => Ok((item, candidate)),
+                None => {
+                    let place = format!("this is object {item} of {}, nothing was written", objects.len());
+                    Err(self.no_route(&request).context(place))
+                }
+            }
+        };
+        objects.iter().enumerate().map(route).collect()
+    }
+
+    /// Where each of `items` goes after its candidate failed, or `None` if one of them has nowhere to go.
+    fn next_candidates(
+        &self,
+        pending: &[(usize, Candidate)],
+        items: &[usize],
+        objects: &[Bytes],
+        options: &PutOptions,
+    ) -> Option<Vec<(usize, Candidate)>> {
+        let hosts = self.hosts();
+        let hosts = hosts.as_deref().map(|table| &**table);
+        let mine = pending.iter().filter(|(item, _)| items.binary_search(item).is_ok());
+        mine.map(|(item, candidate)| {
+            let request = Request::for_put(Some(objects[*item].len() as u64), options);
+            Some((*item, self.router.next(&request, hosts, candidate.position + 1)?))
+        })
+        .collect()
+    }
+
+    /// Evicts what was written; keys that resist join the error.
+    fn undo(&self, written: Vec<Option<MultiKey>>, error: Error) -> Error {
+        let stuck: Vec<Key> =
+            written.into_iter().flatten().filter(|key| self.evict(key).is_err()).map(Key::from).collect();
+        match stuck.len() {
+            0 => error,
+            count => {
+                error.context(format_args!("{count} objects were written and could not be evicted")).with_keys(stuck)
+            }
+        }
+    }
+
+    pub(super) fn get_objects<'k>(
+        &self,
+        keys: impl ExactSizeIterator<Item = &'k MultiKey>,
+        options: &GetOptions,
+    ) -> Result<Vec<Option<Bytes>>> {
+        self.require_open()?;
+        let mut found: Vec<Option<Bytes>> = vec![None; keys.len()];
+        let keys: Vec<&MultiKey> = keys.collect();
+        let slots = keys.iter().map(|key| {
+            self.named(key)?;
+            Ok(self.by_name[&key.connector_name])
+        });
+        let slots: Vec<usize> = slots.collect::<Result<_>>()?;
+        let groups = group(slots.into_iter().enumerate());
+        let outcomes = self.run(&groups, |connector, items| {
+            let share: Vec<Key> = items.iter().map(|item| keys[*item].connector_key.clone()).collect();
+            same_count(connector.get_batch(&share, options)?, items.len())
+        });
+        for (Group { slot, items }, outcome) in groups.iter().zip(outcomes) {
+            let objects = outcome.map_err(|error| error.in_connector(self.slots[*slot].name.clone()))?;
+            for (item, object) in items.iter().zip(objects) {
+                found[*item] = object;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Calls `work` with each group's connector; the outcomes come in the order of the groups. When several wait for
+    /// other machines, they wait at the same time.
+    fn run<T: Send>(
+        &self,
+        groups: &[Group],
+        work: impl Fn(&dyn Connector, &[usize]) -> Result<T> + Sync,
+    ) -> Vec<Result<T>> {
+        let one = |group: &Group| work(self.slots[group.slot].connector()?, &group.items);
+        let is_remote =
+            |group: &Group| self.slots[group.slot].connector().is_ok_and(|connector| connector.properties().remote);
+        if groups.iter().filter(|group| is_remote(group)).count() < 2 {
+            return groups.iter().map(one).collect();
+        }
+        thread::scope(|scope| {
+            let spawned: Vec<_> = groups
+                .iter()
+                .map(|group| if is_remote(group) { Ok(scope.spawn(|| one(group))) } else { Err(one(group)) })
+                .collect();
+            spawned
+                .into_iter()
+                .map(|outcome| match outcome {
+                    Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    Err(done) => done,
+                })
+                .collect()
+        })
+    }
+}
+
+/// A connector of somebody else may break the contract; items must not be mixed up over it.
+fn same_count<T>(items: Vec<T>, wanted: usize) -> Result<Vec<T>> {
+    if items.len() == wanted {
+        return Ok(items);
+    }
+    let message = format!("the connector answered {} items to a batch of {wanted}", items.len());
+    Err(Error::new(ErrorKind::Ambiguous, message))
+}

@@ -1,0 +1,430 @@
+//! The multi-connector: one `put` over several connectors, by policy.
+
+mod batch;
+mod builder;
+mod slot;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+
+use crate::config::{Config, ConnectorConfig};
+use crate::connector::{
+    CloseOptions, Connector, ConnectorExt, Deferrable, GcOptions, GcReport, GetOptions, KeyHint, Properties, PutOptions,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hostname::Hostname;
+use crate::key::{Key, MultiKey};
+use crate::policy::{Reason, Request};
+use crate::router::{Explanation, HostTable, Router};
+
+pub use builder::MultiConnectorBuilder;
+use slot::Slot;
+
+/// Routes each object to the first connector whose policy takes it; keys remember which one that was.
+///
+/// - `put` asks the policies from the highest priority down, ties in the order in which the connectors were given. None
+///   valid: [`NoRoute`](ErrorKind::NoRoute), with every verdict in the message.
+/// - `get`, `exists`, `evict` go to the connector that the key names; no policy is evaluated. A name that the config
+///   does not have is [`UnknownConnector`](ErrorKind::UnknownConnector), one whose host pattern did not match this host
+///   when the connector was built is [`Dormant`](ErrorKind::Dormant).
+/// - A connector that cannot be opened takes none of the others down: it is `Unavailable`, with its reason, whenever it
+///   is needed, and opening it is tried anew each time.
+/// - Where a policy says `fallback = true`, a put that failed there without having written anything goes on to the next
+///   valid connector.
+///
+/// It is itself a [`Connector`], and can be nested; nested ones get the tags.
+///
+/// ```
+/// use crossdock::connectors::LocalConnector;
+/// use crossdock::{MultiConnector, Policy, PutOptions};
+///
+/// let multi = MultiConnector::builder()
+///     .connector("small", LocalConnector::new(), Policy::builder().max_size_bytes(3).build()?)
+///     .connector("rest", LocalConnector::new(), Policy::any())
+///     .build()?;
+/// let key = multi.put("four", &PutOptions::new())?;
+/// assert_eq!(&*key.connector_name, "rest");
+/// assert_eq!(multi.get(&key)?.as_deref(), Some(&b"four"[..]));
+/// # Ok::<(), crossdock::Error>(())
+/// ```
+pub struct MultiConnector {
+    slots: Vec<Slot>,
+    by_name: HashMap<Arc<str>, usize>,
+    router: Router,
+    hostname: Hostname,
+    hosts: ArcSwap<HostTable>,
+    closed: AtomicBool,
+}
+
+impl MultiConnector {
+    /// Starts a multi-connector without connectors.
+    pub fn builder() -> MultiConnectorBuilder {
+        MultiConnectorBuilder::default()
+    }
+
+    /// Stores `object` in the first connector whose policy takes it.
+    ///
+    /// # Errors
+    /// `NoRoute`, or what the connector says.
+    pub fn put(&self, object: impl Into<Bytes>, options: &PutOptions) -> Result<MultiKey> {
+        self.put_object(object.into(), options).map_err(|error| error.during("put"))
+    }
+
+    /// Stores several objects. All are routed before any is written; then each connector gets its share as one batch.
+    ///
+    /// # Errors
+    /// `NoRoute` before anything is written, or what a connector says; what was written then is evicted, and keys
+    /// that could not be are in the error.
+    pub fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<MultiKey>> {
+        self.put_objects(objects, options).map_err(|error| error.during("put_batch"))
+    }
+
+    /// The object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// `UnknownConnector`, `Dormant`, or what the connector says.
+    pub fn get(&self, key: &MultiKey) -> Result<Option<Bytes>> {
+        self.get_with(key, &GetOptions::default())
+    }
+
+    /// The object, checked and handed out as `options` say.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_with(&self, key: &MultiKey, options: &GetOptions) -> Result<Option<Bytes>> {
+        self.at(key, "get", |connector| connector.get(&key.connector_key, options))
+    }
+
+    /// Several objects in the order of their keys; each connector gets its share as one batch.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). Unknown and dormant connectors are found before anything is read.
+    pub fn get_batch(&self, keys: &[MultiKey], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        self.get_objects(keys.iter(), options).map_err(|error| error.during("get_batch"))
+    }
+
+    /// Whether the object is there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn exists(&self, key: &MultiKey) -> Result<bool> {
+        self.at(key, "exists", |connector| connector.exists(&key.connector_key))
+    }
+
+    /// Removes the object. It is no error if there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn evict(&self, key: &MultiKey) -> Result<()> {
+        self.at(key, "evict", |connector| connector.evict(&key.connector_key))
+    }
+
+    /// A key whose object does not exist yet, from the first connector whose policy takes what `hint` says and which can
+    /// make such keys.
+    ///
+    /// # Errors
+    /// `NoRoute`, or what the connector says.
+    pub fn new_key(&self, hint: &KeyHint) -> Result<MultiKey> {
+        self.defer_key(hint).map_err(|error| error.during("new_key"))
+    }
+
+    /// Stores `object` under a key of [`new_key`](Self::new_key). No policy is evaluated: the key decides.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the key holds other bytes; `Unsupported` if the connector cannot; otherwise as
+    /// [`put`](Self::put).
+    pub fn set(&self, key: &MultiKey, object: impl Into<Bytes>, options: &PutOptions) -> Result<()> {
+        self.at(key, "set", |connector| connector.require_deferrable()?.set(&key.connector_key, object.into(), options))
+    }
+
+    /// Where an object of that size (`None`: any) would go on this host now, and what every policy says.
+    #[must_use]
+    pub fn explain(&self, size: Option<u64>, options: &PutOptions) -> Explanation {
+        self.router.explain(&Request::for_put(size, options), &self.hostname.get())
+    }
+
+    /// The config that builds this connector again elsewhere: all entries, dormant ones too, in their order.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config::new(self.slots.iter().map(Slot::entry))
+    }
+
+    /// Opens every connector that is active here and tests it, in the order of the config.
+    #[must_use]
+    pub fn check_each(&self) -> Vec<(Arc<str>, Result<()>)> {
+        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
+        active
+            .map(|slot| {
+                let checked = slot.connector().and_then(|connector| connector.check());
+                (slot.name.clone(), checked.map_err(|error| error.in_connector(slot.name.clone()).during("check")))
+            })
+            .collect()
+    }
+
+    /// Collects garbage in every connector that is active here.
+    ///
+    /// # Errors
+    /// All connectors are visited first; then what they said.
+    pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        let mut sum = GcReport::default();
+        self.visit("gc", |slot| {
+            sum += slot.connector()?.gc(options)?;
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// Closes every connector. Objects stay, unless `options` or a connector's own setting ask to clear.
+    ///
+    /// # Errors
+    /// All connectors are visited first; then what they said.
+    pub fn close(&self, options: &CloseOptions) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.visit("close", |slot| match slot.opened() {
+            Some(connector) => connector.close(options),
+            // Clearing means the objects of this connector as well, though nobody needed it so far.
+            None if options.clear == Some(true) => slot.connector()?.close(options),
+            None => Ok(()),
+        })
+    }
+
+    /// The names of the connectors that are active here, in the order in which they were given.
+    pub fn connector_names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter(|slot| !slot.is_dormant()).map(|slot| &*slot.name)
+    }
+
+    /// The names of the dormant connectors, in the order in which they were given.
+    pub fn dormant_names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter(|slot| slot.is_dormant()).map(|slot| &*slot.name)
+    }
+
+    fn put_object(&self, object: Bytes, options: &PutOptions) -> Result<MultiKey> {
+        self.require_open()?;
+        let request = Request::for_put(Some(object.len() as u64), options);
+        let hosts = self.hosts();
+        let mut failed: Option<Error> = None;
+        let mut position = 0;
+        while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
+            let slot = &self.slots[candidate.index];
+            let error = match slot.connector().and_then(|connector| connector.put(object.clone(), options)) {
+                Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
+                Err(error) => error.in_connector(slot.name.clone()),
+            };
+            let may_go_on = slot.policy.fallback() && error.kind().allows_fallback();
+            failed = Some(also_failed(failed, error));
+            if !may_go_on {
+                break;
+            }
+            position = candidate.position + 1;
+        }
+        Err(failed.unwrap_or_else(|| self.no_route(&request)))
+    }
+
+    fn defer_key(&self, hint: &KeyHint) -> Result<MultiKey> {
+        self.require_open()?;
+        let request = Request::for_put(hint.size, &hint.options);
+        let hosts = self.hosts();
+        let mut position = 0;
+        let mut not_deferrable = Vec::new();
+        while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
+            let slot = &self.slots[candidate.index];
+            let in_slot = |error: Error| error.in_connector(slot.name.clone());
+            let connector = slot.connector().map_err(in_slot)?;
+            match connector.deferrable() {
+                Some(deferrable) => {
+                    return Ok(MultiKey::new(slot.name.clone(), deferrable.new_key(hint).map_err(in_slot)?));
+                }
+                None => not_deferrable.push(slot.name.clone()),
+            }
+            position = candidate.position + 1;
+        }
+        let mut error = self.no_route(&request);
+        for name in not_deferrable {
+            error = error.context(format_args!("{name}: {}", Reason::NotDeferrable));
+        }
+        Err(error)
+    }
+
+    fn no_route(&self, request: &Request<'_>) -> Error {
+        let size = request.size.map_or_else(|| "any".to_owned(), |size| format!("{size} bytes"));
+        let explanation = self.router.explain(request, &self.hostname.get());
+        Error::new(
+            ErrorKind::NoRoute,
+            format!(
+                "no connector policy was suitable for the constraints size={size}, subset_tags={:?}, \
+                 superset_tags={:?}: {}",
+                request.subset_tags.unwrap_or_default(),
+                request.superset_tags.unwrap_or_default(),
+                if self.slots.is_empty() { "there are no connectors".to_owned() } else { explanation.to_string() },
+            ),
+        )
+    }
+
+    /// Which policies hold here, or `None` where no policy asks. The hostname is looked up each time, the patterns are
+    /// matched only when it has changed.
+    fn hosts(&self) -> Option<Guard<Arc<HostTable>>> {
+        if !self.router.needs_host() {
+            return None;
+        }
+        let known = self.hosts.load();
+        if self.hostname.is_still(known.hostname()) {
+            return Some(known);
+        }
+        self.hosts.store(Arc::new(self.router.host_table(self.hostname.get())));
+        Some(self.hosts.load())
+    }
+
+    fn require_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the multi-connector is closed; build a new one from its config",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The connector that a key names.
+    fn named(&self, key: &MultiKey) -> Result<&Slot> {
+        self.require_open()?;
+        let slot = self.by_name.get(&key.connector_name).map(|index| &self.slots[*index]);
+        match slot {
+            Some(slot) if slot.is_dormant() => Err(slot.dormant_error(&self.hostname.get())),
+            Some(slot) => Ok(slot),
+            None => {
+                let names: Vec<&str> = self.slots.iter().map(|slot| &*slot.name).collect();
+                let shown: String = key.connector_name.chars().take(80).collect();
+                let message = format!(
+                    "the connector {shown:?} that the key names does not exist in this config, which knows {names:?}; \
+                     use the config that the key was made with"
+                );
+                Err(Error::new(ErrorKind::UnknownConnector, message))
+            }
+        }
+    }
+
+    fn at<T>(
+        &self,
+        key: &MultiKey,
+        operation: &'static str,
+        call: impl FnOnce(&dyn Connector) -> Result<T>,
+    ) -> Result<T> {
+        let slot = self.named(key).map_err(|error| error.during(operation))?;
+        let done = slot.connector().and_then(|connector| call(connector));
+        done.map_err(|error| error.in_connector(slot.name.clone()).during(operation))
+    }
+
+    /// Calls every active connector, then raises what was collected.
+    fn visit(&self, operation: &'static str, mut call: impl FnMut(&Slot) -> Result<()>) -> Result<()> {
+        let mut failed = None;
+        for slot in self.slots.iter().filter(|slot| !slot.is_dormant()) {
+            if let Err(error) = call(slot) {
+                failed = Some(also_failed(failed, error.in_connector(slot.name.clone())));
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.during(operation)))
+    }
+}
+
+/// The first error leads; the later ones follow in its message.
+fn also_failed(first: Option<Error>, next: Error) -> Error {
+    match first {
+        None => next,
+        // An unknown outcome must stay visible whatever came before it.
+        Some(first) if next.kind() == ErrorKind::Ambiguous => next.context(first),
+        Some(first) => first.with_keys(next.keys().iter().cloned()).context(next),
+    }
+}
+
+impl fmt::Debug for MultiConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.slots.iter().map(|slot| (&slot.name, slot))).finish()
+    }
+}
+
+fn as_multi(key: &Key) -> Result<&MultiKey> {
+    match key {
+        Key::Multi(key) => Ok(key),
+        Key::Object(_) => Err(Error::new(
+            ErrorKind::InvalidKey,
+            "the key belongs to a single connector, but this is a multi-connector; its keys look like NAME/ID",
+        )),
+    }
+}
+
+impl Connector for MultiConnector {
+    fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
+        Ok(self.put_object(object, options)?.into())
+    }
+
+    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+        Ok(self.put_objects(objects, options)?.into_iter().map(Key::from).collect())
+    }
+
+    fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        self.get_with(as_multi(key)?, options)
+    }
+
+    fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        let keys: Vec<&MultiKey> = keys.iter().map(as_multi).collect::<Result<_>>()?;
+        self.get_objects(keys.into_iter(), options)
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        Self::exists(self, as_multi(key)?)
+    }
+
+    fn evict(&self, key: &Key) -> Result<()> {
+        Self::evict(self, as_multi(key)?)
+    }
+
+    fn deferrable(&self) -> Option<&dyn Deferrable> {
+        Some(self)
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        ConnectorConfig { type_name: "multi".to_owned(), options: Self::config(self).to_table() }
+    }
+
+    /// What the connectors that are open now can do at most.
+    fn properties(&self) -> Properties {
+        let opened = self.slots.iter().filter_map(|slot| slot.opened()).map(|connector| connector.properties());
+        let nothing = Properties { durability: None, remote: false, shared: false };
+        opened.fold(nothing, |sum, each| Properties {
+            durability: sum.durability.max(each.durability),
+            remote: sum.remote || each.remote,
+            shared: sum.shared || each.shared,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        self.require_open()?;
+        self.visit("check", |slot| slot.connector()?.check())
+    }
+
+    fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        self.require_open()?;
+        Self::gc(self, options)
+    }
+
+    fn close(&self, options: &CloseOptions) -> Result<()> {
+        Self::close(self, options)
+    }
+}
+
+impl Deferrable for MultiConnector {
+    fn new_key(&self, hint: &KeyHint) -> Result<Key> {
+        Ok(Self::new_key(self, hint)?.into())
+    }
+
+    fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
+        Self::set(self, as_multi(key)?, object, options)
+    }
+}

@@ -1,0 +1,87 @@
+//! Configs in the shape that ProxyStore writes and reads: `{name: [class path, options, policy]}`.
+
+use super::Registry;
+use crate::config::{Config, Entry, Table, Value, write_json};
+use crate::error::Result;
+
+/// For whom the JSON is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// Our Python package: our class paths, all options.
+    Crossdock,
+    /// ProxyStore itself: its class paths, and only what it understands.
+    Proxystore,
+}
+
+/// A config in the shape of ProxyStore.
+#[derive(Clone, Debug)]
+pub struct ProxystoreJson {
+    /// The JSON.
+    pub text: String,
+    /// What the reader would not understand and was left out, one sentence each.
+    pub left_out: Vec<String>,
+}
+
+impl Registry {
+    /// The config as ProxyStore's `MultiConnector.config()` gives it.
+    ///
+    /// # Errors
+    /// As [`Registry::connect`].
+    pub fn to_proxystore_json(&self, config: &Config, flavor: Flavor) -> Result<ProxystoreJson> {
+        let mut left_out = Vec::new();
+        let table = self.to_shape(&self.canonical(config)?, flavor, "", &mut left_out)?;
+        Ok(ProxystoreJson { text: write_json(&table), left_out })
+    }
+
+    fn to_shape(&self, config: &Config, flavor: Flavor, place: &str, left_out: &mut Vec<String>) -> Result<Table> {
+        let mut shape = Table::new();
+        for entry in config.entries() {
+            let place = format!("{place}{}", entry.name);
+            let (class_path, options) = self.to_class(entry, flavor, &place, left_out)?;
+            let mut policy = entry.policy.to_table();
+            if flavor == Flavor::Proxystore && policy.remove("fallback").is_some() {
+                left_out.push(format!("{place}: ProxyStore's policies know no fallback"));
+            }
+            shape.set(&*entry.name, Value::list([class_path.into(), options.into(), policy.into()]));
+        }
+        Ok(shape)
+    }
+
+    fn to_class(
+        &self,
+        entry: &Entry,
+        flavor: Flavor,
+        place: &str,
+        left_out: &mut Vec<String>,
+    ) -> Result<(String, Table)> {
+        let written = &entry.connector;
+        let Some(known) = self.get(&written.type_name) else {
+            return Ok((written.type_name.clone(), written.options.clone()));
+        };
+        let wanted = usize::from(flavor == Flavor::Proxystore);
+        let Some(class_path) = known.class_paths.get(wanted).cloned() else {
+            left_out.push(format!("{place}: there is no class of Python for the type {:?}", known.name));
+            return Ok((known.name.clone(), written.options.clone()));
+        };
+        if known.name == "multi" {
+            let nested = Config::from_table(&written.options, place)?;
+            return Ok((class_path, self.to_shape(&nested, flavor, &format!("{place}."), left_out)?));
+        }
+        let mut options = Table::new();
+        for (field, node) in written.options.iter() {
+            let alias = known.fields.iter().find(|spec| spec.name == field).and_then(|spec| spec.alias);
+            if alias.is_none() && flavor == Flavor::Proxystore {
+                left_out.push(format!("{place}: ProxyStore's {} knows no option {field:?}", known.name));
+                continue;
+            }
+            if flavor == Flavor::Proxystore && matches!(&node.value, Value::String(text) if text.contains("${")) {
+                left_out.push(format!("{place}: ProxyStore takes the reference in {field:?} literally"));
+            }
+            options.set(alias.unwrap_or(field), node.value.clone());
+        }
+        for (field, value) in &known.python_fields {
+            options.set(*field, value.clone());
+        }
+        Ok((class_path, options))
+    }
+}
