@@ -126,6 +126,9 @@ pub trait Opener: fmt::Debug + Send + Sync {
 
     /// The config that this was made from.
     fn config(&self) -> ConnectorConfig;
+
+    /// What the connector can do, as [`Connector::properties`] will say once it is open.
+    fn properties(&self) -> Properties;
 }
 
 /// Conveniences over any connector.
@@ -291,6 +294,9 @@ pub struct Properties {
 }
 
 impl Properties {
+    /// Nothing: not durable, not remote, not shared.
+    pub const NONE: Self = Self { durability: None, remote: false, shared: false };
+
     /// Refuses a level that is not reached.
     ///
     /// # Errors

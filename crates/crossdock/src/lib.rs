@@ -12,7 +12,10 @@ mod policy;
 mod process;
 mod registry;
 mod router;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use config::ConnectorConfig;
 pub use connector::{
     CloseOptions, Connector, ConnectorExt, Deferrable, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint,
     Opener, Properties, PutOptions, undo_batch,

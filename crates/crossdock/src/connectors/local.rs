@@ -69,6 +69,10 @@ impl Opener for LocalOptions {
         }
         ConnectorConfig { type_name: "local".to_owned(), options }
     }
+
+    fn properties(&self) -> Properties {
+        Properties::NONE
+    }
 }
 
 /// Keeps objects in the memory of this process, without a copy: [`Bytes`] in, the same [`Bytes`] out.
@@ -271,7 +275,7 @@ impl Connector for LocalConnector {
     }
 
     fn properties(&self) -> Properties {
-        Properties { durability: None, remote: false, shared: false }
+        Properties::NONE
     }
 
     fn check(&self) -> Result<()> {

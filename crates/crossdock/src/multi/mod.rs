@@ -393,15 +393,15 @@ impl Connector for MultiConnector {
         ConnectorConfig { type_name: "multi".to_owned(), options: Self::config(self).to_table() }
     }
 
-    /// What the connectors that are open now can do at most.
+    /// Remote if one of the active connectors is, shared if all are; as durable as the most durable one, though an
+    /// object may land in another, which then refuses.
     fn properties(&self) -> Properties {
-        let opened = self.slots.iter().filter_map(|slot| slot.opened()).map(|connector| connector.properties());
-        let nothing = Properties { durability: None, remote: false, shared: false };
-        opened.fold(nothing, |sum, each| Properties {
-            durability: sum.durability.max(each.durability),
-            remote: sum.remote || each.remote,
-            shared: sum.shared || each.shared,
-        })
+        let each = || self.slots.iter().filter_map(Slot::properties);
+        Properties {
+            durability: each().filter_map(|one| one.durability).max(),
+            remote: each().any(|one| one.remote),
+            shared: each().next().is_some() && each().all(|one| one.shared),
+        }
     }
 
     fn check(&self) -> Result<()> {

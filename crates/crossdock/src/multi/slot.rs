@@ -6,7 +6,7 @@ use std::sync::Arc;
 use once_cell::race::OnceBox;
 
 use crate::config::{ConnectorConfig, Entry};
-use crate::connector::{Connector, Opener};
+use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Policy;
 
@@ -56,6 +56,15 @@ impl Slot {
             State::Open(connector) => Ok(&**connector),
             State::Lazy(opener, opened) => Ok(&**opened.get_or_try_init(|| opener.open().map(Box::new))?),
             State::Dormant(_) => Err(Error::new(ErrorKind::Dormant, "the connector is dormant on this host")),
+        }
+    }
+
+    /// What the connector can do, known without opening it; nothing of a dormant one.
+    pub(super) fn properties(&self) -> Option<Properties> {
+        match &self.state {
+            State::Open(connector) => Some(connector.properties()),
+            State::Lazy(opener, _) => Some(opener.properties()),
+            State::Dormant(_) => None,
         }
     }
 

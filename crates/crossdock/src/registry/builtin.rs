@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ConnectorType, Registry};
 use crate::config::{Config, ConnectorConfig, FieldKind, FieldSpec, Table};
-use crate::connector::{Connector, Opener};
+use crate::connector::{Connector, Opener, Properties};
 use crate::error::Result;
 
 pub(super) fn types() -> Vec<ConnectorType> {
@@ -52,25 +52,30 @@ const MULTI_FIELDS: &[FieldSpec] = &[FieldSpec {
 }];
 
 fn multi() -> ConnectorType {
-    let mut multi = ConnectorType::new("multi", MULTI_FIELDS, |_| Ok(Arc::new(MultiOptions::default())))
-        .class_paths(class_paths("multi", "MultiConnector"));
-    multi.required = &["connectors"];
-    multi.read = Arc::new(|registry, table, place| Ok(Arc::new(MultiOptions::read(registry, table, place)?)));
-    multi
+    ConnectorType {
+        name: "multi".to_owned(),
+        fields: MULTI_FIELDS,
+        required: &["connectors"],
+        class_paths: class_paths("multi", "MultiConnector").to_vec(),
+        python_fields: Vec::new(),
+        read: Arc::new(|registry, table, place| Ok(Arc::new(MultiOptions::read(registry, table, place)?))),
+    }
 }
 
 /// The options of a nested multi-connector: a config and the registry to open it with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MultiOptions {
     config: Config,
     registry: Registry,
+    properties: Properties,
 }
 
 impl MultiOptions {
     fn read(registry: &Registry, table: &Table, place: &str) -> Result<Self> {
         let config = Config::from_table(table, place)?;
         // Reads and checks what is nested, as deep as it goes.
-        Ok(Self { config: registry.canonical(&config)?, registry: registry.clone() })
+        let properties = registry.connect(&config)?.properties();
+        Ok(Self { config: registry.canonical(&config)?, registry: registry.clone(), properties })
     }
 }
 
@@ -81,5 +86,9 @@ impl Opener for MultiOptions {
 
     fn config(&self) -> ConnectorConfig {
         ConnectorConfig { type_name: "multi".to_owned(), options: self.config.to_table() }
+    }
+
+    fn properties(&self) -> Properties {
+        self.properties
     }
 }

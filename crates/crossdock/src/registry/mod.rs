@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{Config, ConnectorConfig, Entry, FieldSpec, Fields, Table, Value, with_nearest};
-use crate::connector::{Connector, Opener};
+use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 use crate::multi::MultiConnector;
@@ -159,6 +159,14 @@ impl Registry {
         builder.build()
     }
 
+    /// Opens the connector of one entry, now.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and what opening says.
+    pub fn open(&self, entry: &Entry) -> Result<Arc<dyn Connector>> {
+        self.opener(entry, &format!("connectors.{}", entry.name))?.open()
+    }
+
     /// Every way in which a config that can be loaded is wrong all the same: classes of Python that nothing here opens.
     #[must_use]
     pub fn unknown_classes<'c>(&self, config: &'c Config) -> Vec<&'c Entry> {
@@ -219,5 +227,9 @@ impl Opener for Unopenable {
 
     fn config(&self) -> ConnectorConfig {
         self.config.clone()
+    }
+
+    fn properties(&self) -> Properties {
+        Properties::NONE
     }
 }

@@ -184,7 +184,7 @@ impl Connector for FileConnector {
     }
 
     fn properties(&self) -> Properties {
-        Properties { durability: Some(Durability::Host), remote: false, shared: true }
+        self.options.properties()
     }
 
     /// Writes, reads and evicts an object of a few bytes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::FileConnector;
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
-use crate::connector::{Connector, Durability, Integrity, Opener};
+use crate::connector::{Connector, Durability, Integrity, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a [`FileConnector`] is to be built.
@@ -180,5 +180,9 @@ impl Opener for FileOptions {
             options.set("allow_foreign_owner", true);
         }
         ConnectorConfig { type_name: "file".to_owned(), options }
+    }
+
+    fn properties(&self) -> Properties {
+        Properties { durability: Some(Durability::Host), remote: false, shared: true }
     }
 }

@@ -1,0 +1,67 @@
+//! Every connector of this crate keeps the contract, and so do multi-connectors over them.
+
+use std::sync::Arc;
+
+use crossdock::config::{Config, Entry};
+use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, LocalOptions};
+use crossdock::testing::{FaultyConnector, Subject};
+use crossdock::{ConnectorConfig, Durability, MultiConnector, Opener, Policy, Registry, Result};
+
+fn reopen(config: &ConnectorConfig) -> Result<Arc<dyn crossdock::Connector>> {
+    let entry = Entry { name: "subject".into(), connector: config.clone(), policy: Policy::any(), line: 0 };
+    Registry::builtin().open(&entry)
+}
+
+fn local() -> Subject {
+    Subject::new(LocalConnector::new(), reopen)
+}
+
+fn local_with_quota() -> Subject {
+    Subject::new(LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(100_000_000) }), reopen)
+}
+
+fn file_with(adjust: impl Fn(FileOptions) -> FileOptions) -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let options = adjust(FileOptions::new(dir.path().join("objects")));
+    Subject::new(FileConnector::open(&options).unwrap(), reopen).keeping(dir)
+}
+
+fn faulty_without_faults() -> Subject {
+    Subject::new(FaultyConnector::new(LocalConnector::new()).not_deferrable(), reopen)
+}
+
+/// Local for what is small, files for the rest: both see every batch of the suite.
+fn multi() -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let files = FileOptions::new(dir.path().join("objects"));
+    let multi = MultiConnector::builder()
+        .lazy("small", Arc::new(LocalOptions::default()), Policy::builder().max_size_bytes(100).build().unwrap())
+        .lazy("rest", Arc::new(files), Policy::any())
+        .build()
+        .unwrap();
+    Subject::new(multi, reopen).keeping(dir)
+}
+
+fn multi_over_files() -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| Arc::new(FileOptions::new(dir.path().join(name))) as Arc<dyn Opener>;
+    let small = Policy::builder().max_size_bytes(100).priority(1).build().unwrap();
+    let inner = MultiConnector::builder().lazy("small", open("small"), small).lazy("rest", open("rest"), Policy::any());
+    let outer = MultiConnector::builder().connector("nested", inner.build().unwrap(), Policy::any());
+    Subject::new(outer.build().unwrap(), reopen).keeping(dir)
+}
+
+crossdock::conformance!(local, super::local());
+crossdock::conformance!(local_with_quota, super::local_with_quota());
+crossdock::conformance!(file, super::file_with(|options| options));
+crossdock::conformance!(file_on_the_disk, super::file_with(|options| options.durability(crossdock::Durability::Host)));
+crossdock::conformance!(faulty_without_faults, super::faulty_without_faults());
+crossdock::conformance!(multi, super::multi());
+crossdock::conformance!(nested_multi, super::multi_over_files());
+
+#[test]
+fn a_durability_above_what_files_reach_is_refused_when_they_are_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = FileConnector::open(&FileOptions::new(dir.path()).durability(Durability::Backend)).unwrap_err();
+    assert_eq!(refused.kind(), crossdock::ErrorKind::Unsupported);
+}
