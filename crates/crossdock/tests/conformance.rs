@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossdock::config::{Config, Entry};
+use crossdock::config::Entry;
 use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, LocalOptions};
 use crossdock::testing::{FaultyConnector, Subject};
 use crossdock::{ConnectorConfig, Durability, MultiConnector, Opener, Policy, Registry, Result};

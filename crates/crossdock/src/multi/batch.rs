@@ -156,8 +156,7 @@ impl MultiConnector {
         work: impl Fn(&dyn Connector, &[usize]) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
         let one = |group: &Group| work(self.slots[group.slot].connector()?, &group.items);
-        let is_remote =
-            |group: &Group| self.slots[group.slot].connector().is_ok_and(|connector| connector.properties().remote);
+        let is_remote = |group: &Group| self.slots[group.slot].properties().is_some_and(|properties| properties.remote);
         if groups.iter().filter(|group| is_remote(group)).count() < 2 {
             return groups.iter().map(one).collect();
         }
