@@ -12,7 +12,7 @@ mod policy;
 mod process;
 mod registry;
 mod router;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use config::ConnectorConfig;

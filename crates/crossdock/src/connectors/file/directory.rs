@@ -92,8 +92,9 @@ impl Directory {
 
     /// Tries once more in the directory opened or made anew, where the one that was open has been removed.
     pub(super) fn with_retry(&self, attempt: impl Fn(&OwnedFd) -> Result<(), PublishError>) -> Result<()> {
-        let outcome = match attempt(&self.fd()) {
-            Err(PublishError::Io("make", Errno::NOENT)) => {
+        let dir = self.fd();
+        let outcome = match attempt(&dir) {
+            Err(PublishError::Io(..)) if fstat(&*dir).is_ok_and(|stat| stat.st_nlink == 0) => {
                 attempt(&self.replace(open_or_make(&self.path, self.allow_foreign_owner)?))
             }
             outcome => outcome,

@@ -238,3 +238,27 @@ impl Deferrable for FileConnector {
         self.sync_directory(level)
     }
 }
+
+/// The contract where unnamed files cannot be had; `tests/conformance.rs` has it where they can.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Subject;
+
+    fn direct() -> Subject {
+        let dir = tempfile::tempdir().unwrap();
+        let options = FileOptions { direct: true, ..FileOptions::new(dir.path().join("objects")) };
+        let rebuild = |config: &ConnectorConfig| {
+            let entry = crate::config::Entry {
+                name: "subject".into(),
+                connector: config.clone(),
+                policy: crate::Policy::any(),
+                line: 0,
+            };
+            crate::Registry::builtin().open(&entry)
+        };
+        Subject::new(FileConnector::open(&options).unwrap(), rebuild).keeping(dir)
+    }
+
+    crate::conformance!(without_unnamed_files, super::direct());
+}

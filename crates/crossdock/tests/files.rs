@@ -1,0 +1,275 @@
+//! The file connector: its layout on the disk, its guards, its garbage collection.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crossdock::connectors::{FileConnector, FileOptions};
+use crossdock::{
+    CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GcOptions, GetOptions, Integrity, Key,
+    KeyHint, ObjectKey, PutOptions,
+};
+use tempfile::TempDir;
+
+const UUID: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+
+fn open(dir: &TempDir) -> FileConnector {
+    FileConnector::open(&FileOptions::new(dir.path())).unwrap()
+}
+
+fn temp() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn id(key: &Key) -> String {
+    match key {
+        Key::Object(key) => key.id.to_string(),
+        other => panic!("{other} is not a file's key"),
+    }
+}
+
+fn bare(id: &str) -> Key {
+    ObjectKey::bare(id).into()
+}
+
+fn everything() -> GcOptions {
+    GcOptions { min_age: Duration::ZERO, dry_run: false }
+}
+
+#[test]
+fn an_object_is_a_uuid_and_an_empty_marker_beside_it() {
+    let dir = temp();
+    let files = open(&dir);
+    for object in ["first", "second"] {
+        let key = files.put_bytes(object).unwrap();
+        let id = id(&key);
+        assert_eq!(fs::read(dir.path().join(&id)).unwrap(), object.as_bytes());
+        assert_eq!(fs::read(dir.path().join(format!("{id}.ready"))).unwrap(), b"");
+        let parts: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12]);
+        assert_eq!(&id[14..15], "4", "a random UUID: version 4");
+    }
+    assert_eq!(names(dir.path()).len(), 4);
+}
+
+#[test]
+fn objects_of_proxystore_are_read_by_keys_that_say_nothing() {
+    let dir = temp();
+    fs::write(dir.path().join(UUID), "theirs").unwrap();
+    let files = open(&dir);
+    assert!(!files.exists(&bare(UUID)).unwrap(), "not before its marker");
+    assert_eq!(files.get_bytes(&bare(UUID)).unwrap(), None);
+    fs::write(dir.path().join(format!("{UUID}.ready")), "").unwrap();
+    assert!(files.exists(&bare(UUID)).unwrap());
+    assert_eq!(files.get_bytes(&bare(UUID)).unwrap().as_deref(), Some(&b"theirs"[..]));
+    files.evict(&bare(UUID)).unwrap();
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn files_are_private() {
+    let dir = temp();
+    let below = dir.path().join("a/b");
+    let files = FileConnector::open(&FileOptions::new(&below)).unwrap();
+    let key = files.put_bytes("object").unwrap();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(below.join(id(&key))), 0o600);
+    assert_eq!(mode(below.join(format!("{}.ready", id(&key)))), 0o600);
+    assert_eq!([mode(below), mode(dir.path().join("a"))], [0o700, 0o700]);
+}
+
+#[test]
+fn a_marker_can_be_had_however_many_there_are() {
+    let dir = temp();
+    let files = open(&dir);
+    let first = files.put_bytes("first").unwrap();
+    files.evict(&first).unwrap();
+    // The empty file that markers are links to has lost its last name by now.
+    let keys: Vec<Key> = (0..3).map(|n| files.put_bytes(vec![n; 3]).unwrap()).collect();
+    let links = |key| fs::metadata(dir.path().join(format!("{}.ready", id(key)))).unwrap().nlink();
+    assert_eq!(keys.iter().map(links).collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+#[test]
+fn no_key_reads_or_removes_outside_of_the_directory() {
+    let parent = temp();
+    let dir = parent.path().join("objects");
+    let files = FileConnector::open(&FileOptions::new(&dir)).unwrap();
+    for name in ["outside", "outside.ready"] {
+        fs::write(parent.path().join(name), "canary").unwrap();
+    }
+    let absolute = parent.path().join("outside").display().to_string();
+    for id in ["../outside", "./../outside", "objects/../../outside", &absolute, "..", "."] {
+        let key = bare(id);
+        assert_eq!(files.get_bytes(&key).unwrap_err().kind(), ErrorKind::InvalidKey, "{id}");
+        assert_eq!(files.exists(&key).unwrap_err().kind(), ErrorKind::InvalidKey, "{id}");
+        assert_eq!(files.evict(&key).unwrap_err().kind(), ErrorKind::InvalidKey, "{id}");
+        let set = files.set(&key, "x".into(), &PutOptions::new());
+        assert_eq!(set.unwrap_err().kind(), ErrorKind::InvalidKey, "{id}");
+    }
+    assert_eq!(fs::read(parent.path().join("outside")).unwrap(), b"canary");
+}
+
+#[test]
+fn links_fifos_and_directories_are_no_objects() {
+    let (dir, elsewhere) = (temp(), temp());
+    let files = open(&dir);
+    let secret = elsewhere.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    symlink(&secret, dir.path().join("link")).unwrap();
+    fs::create_dir(dir.path().join("directory")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::Mode::RWXU).unwrap();
+    for name in ["link", "directory", "fifo"] {
+        fs::write(dir.path().join(format!("{name}.ready")), "").unwrap();
+        for options in [GetOptions::default(), GetOptions::view()] {
+            assert_eq!(files.get(&bare(name), &options).unwrap_err().kind(), ErrorKind::InvalidKey, "{name}");
+        }
+    }
+    assert_eq!(fs::read(&secret).unwrap(), b"secret");
+}
+
+#[test]
+fn a_changed_file_is_corrupt_never_wrong_bytes() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("the object").unwrap();
+    let path = dir.path().join(id(&key));
+    for changed in ["the 0bject", "the objec", "the object!", ""] {
+        fs::write(&path, changed).unwrap();
+        assert_eq!(files.get_bytes(&key).unwrap_err().kind(), ErrorKind::Corrupt, "{changed:?}");
+        let checked = GetOptions::view().integrity(Integrity::Checksum);
+        assert_eq!(files.get(&key, &checked).unwrap_err().kind(), ErrorKind::Corrupt, "{changed:?}");
+    }
+}
+
+#[test]
+fn keys_carry_no_checksum_where_only_the_size_is_asked_for() {
+    let dir = temp();
+    let files = FileConnector::open(&FileOptions::new(dir.path()).integrity(Integrity::Size)).unwrap();
+    let key = files.put_bytes("object").unwrap();
+    assert!(key.to_string().ends_with(":6"), "{key}");
+}
+
+#[test]
+fn a_key_that_says_what_its_object_is_takes_no_other() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    files.evict(&key).unwrap();
+    assert_eq!(files.set(&key, "other!".into(), &PutOptions::new()).unwrap_err().kind(), ErrorKind::Corrupt);
+    files.set(&key, "object".into(), &PutOptions::new()).unwrap();
+    assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
+}
+
+#[test]
+fn a_set_that_was_killed_before_its_marker_can_be_repeated() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.new_key(&KeyHint::default()).unwrap();
+    files.set(&key, "object".into(), &PutOptions::new().durability(Durability::Host)).unwrap();
+    fs::remove_file(dir.path().join(format!("{}.ready", id(&key)))).unwrap();
+    assert!(!files.exists(&key).unwrap());
+    let other = files.set(&key, "other".into(), &PutOptions::new());
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    files.set(&key, "object".into(), &PutOptions::new()).unwrap();
+    assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
+}
+
+#[test]
+fn gc_removes_halves_and_nothing_else() {
+    let dir = temp();
+    let files = open(&dir);
+    let kept = files.put_bytes("object").unwrap();
+    let other = |n: usize| format!("7c9e6679-7425-40de-944b-{n:012}");
+    fs::write(dir.path().join(other(1)), "killed before its marker").unwrap();
+    fs::write(dir.path().join(format!("{}.ready", other(2))), "").unwrap();
+    fs::write(dir.path().join("notes.txt"), "foreign").unwrap();
+    fs::write(dir.path().join("other.ready"), "foreign").unwrap();
+    fs::create_dir(dir.path().join(other(3))).unwrap();
+    symlink("/etc/passwd", dir.path().join(other(4))).unwrap();
+
+    let young = files.gc(&GcOptions::default()).unwrap();
+    assert_eq!((young.removed, young.kept), (0, 2));
+    let counted = files.gc(&GcOptions { dry_run: true, ..everything() }).unwrap();
+    assert_eq!((counted.removed, counted.bytes), (2, 24));
+    assert_eq!(names(dir.path()).len(), 8, "a dry run removes nothing");
+    assert_eq!(files.gc(&everything()).unwrap(), counted);
+    let foreign = [other(3), other(4), "notes.txt".to_owned(), "other.ready".to_owned()];
+    let object = [id(&kept), format!("{}.ready", id(&kept))];
+    assert_eq!(names(dir.path()), foreign.into_iter().chain(object).collect());
+}
+
+#[test]
+fn clearing_removes_objects_and_leaves_what_is_foreign() {
+    let dir = temp();
+    let objects = dir.path().join("objects");
+    let files = FileConnector::open(&FileOptions::new(&objects).clear(true)).unwrap();
+    files.put_bytes("object").unwrap();
+    fs::write(objects.join("notes.txt"), "foreign").unwrap();
+    files.close(&CloseOptions::default()).unwrap();
+    assert_eq!(names(&objects), BTreeSet::from(["notes.txt".to_owned()]));
+    fs::remove_file(objects.join("notes.txt")).unwrap();
+    let again = FileConnector::open(&FileOptions::new(&objects).clear(true)).unwrap();
+    again.put_bytes("object").unwrap();
+    again.close(&CloseOptions::default()).unwrap();
+    assert!(!objects.exists(), "nothing else was in it");
+}
+
+#[test]
+fn a_close_may_override_what_was_asked_for_at_first() {
+    let dir = temp();
+    let files = FileConnector::open(&FileOptions::new(dir.path()).clear(true)).unwrap();
+    let key = files.put_bytes("object").unwrap();
+    files.close(&CloseOptions { clear: Some(false) }).unwrap();
+    assert!(open(&dir).exists(&key).unwrap());
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_anew_by_a_put_and_empty_for_a_get() {
+    let dir = temp();
+    let objects = dir.path().join("objects");
+    let files = FileConnector::open(&FileOptions::new(&objects)).unwrap();
+    let key = files.put_bytes("object").unwrap();
+    fs::remove_dir_all(&objects).unwrap();
+    assert_eq!(files.get_bytes(&key).unwrap(), None);
+    assert!(!objects.exists(), "reading makes nothing");
+    let key = files.put_bytes("again").unwrap();
+    assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"again"[..]));
+}
+
+#[test]
+fn a_directory_that_was_replaced_is_looked_at_anew() {
+    let dir = temp();
+    let objects = dir.path().join("objects");
+    let reader = FileConnector::open(&FileOptions::new(&objects)).unwrap();
+    fs::rename(&objects, dir.path().join("away")).unwrap();
+    let key = FileConnector::open(&FileOptions::new(&objects)).unwrap().put_bytes("object").unwrap();
+    assert_eq!(reader.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
+}
+
+#[test]
+fn relative_directories_are_fixed_when_they_are_opened() {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let relative = Path::new(dir.path().file_name().unwrap());
+    let files = FileConnector::open(&FileOptions::new(relative)).unwrap();
+    assert!(files.dir().is_absolute());
+    let config = files.config();
+    let dir = config.options.get("dir").unwrap();
+    assert_eq!(dir.value, files.dir().display().to_string().as_str().into());
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for path in [file.path().to_owned(), file.path().join("below")] {
+        let error = FileConnector::open(&FileOptions::new(&path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Rules that need something of the machine: root, another host's name, a file system of another kind. What is absent
+//! counts as ignored, with its name; where `CI` is set it is a failure.
+#![expect(unsafe_code, reason = "unshare and fork have no safe form")]
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::Command;
+
+use crossdock::connectors::{FileConnector, FileOptions, LocalConnector};
+use crossdock::{
+    ConnectorExt, ErrorKind, GcOptions, GetOptions, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions,
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Outcome = Result<(), Failed>;
+
+fn main() {
+    let in_ci = std::env::var_os("CI").is_some();
+    let root = rustix::process::geteuid().is_root();
+    let vfat = root && Command::new("mkfs.vfat").arg("--help").output().is_ok();
+    let trial = |name: &str, present: bool, needs: &str, run: fn() -> Outcome| {
+        let name = if present { name.to_owned() } else { format!("{name} (needs {needs})") };
+        Trial::test(name, run).with_ignored_flag(!present && !in_ci)
+    };
+    let trials = vec![
+        trial("the hostname is looked up at every put", root, "root", the_hostname_is_looked_up_at_every_put),
+        trial("files of others are not trusted", root, "root", files_of_others_are_not_trusted),
+        trial("a directory of somebody else is not trusted", root, "root", a_directory_of_somebody_else_is_not_trusted),
+        trial("a file system without links", vfat, "root and mkfs.vfat", a_file_system_without_links),
+        trial("a forked child", true, "nothing", a_forked_child),
+    ];
+    // A thread's own host name and a forked child go badly with threads that run other tests.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Runs `work` in a thread that has a host name of its own, to be changed at will.
+fn on_a_host_of_ones_own(work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: affects this thread only, which shares no file descriptor table or file system root anew.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUTS) }, 0, "unshare");
+            work();
+        });
+    });
+}
+
+fn the_hostname_is_looked_up_at_every_put() -> Outcome {
+    on_a_host_of_ones_own(|| {
+        let rename = |name: &str| rustix::system::sethostname(name.as_bytes()).unwrap();
+        let only = |host| Policy::builder().host_pattern(host).build().unwrap();
+        rename("before");
+        let multi = MultiConnector::builder()
+            .connector("first", LocalConnector::new(), only("before"))
+            .connector("second", LocalConnector::new(), only("after"))
+            .hostname(Hostname::System)
+            .build()
+            .unwrap();
+        let lands_in = || multi.put("x", &PutOptions::new()).map(|key| key.connector_name.to_string());
+        assert_eq!(lands_in().unwrap(), "first");
+        rename("after");
+        assert_eq!(lands_in().unwrap(), "second");
+        assert_eq!(multi.explain(None, &PutOptions::new()).route.as_deref(), Some("second"));
+        rename("neither");
+        assert_eq!(lands_in().unwrap_err().kind(), ErrorKind::NoRoute);
+    });
+    Ok(())
+}
+
+const STRANGER: u32 = 12_345;
+
+fn files_of_others_are_not_trusted() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let files = FileConnector::open(&FileOptions::new(dir.path()))?;
+    let key = files.put_bytes("object")?;
+    let Key::Object(object) = &key else { return Err("a file's key is an object's".into()) };
+    chown(dir.path().join(object.id.to_string()), Some(STRANGER), None)?;
+    let error = files.get_bytes(&key).unwrap_err();
+    assert!(error.message().contains("12345") && error.message().contains("allow_foreign_owner"), "{error}");
+    let trusting = FileConnector::open(&FileOptions::new(dir.path()).allow_foreign_owner(true))?;
+    assert_eq!(trusting.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
+    Ok(())
+}
+
+fn a_directory_of_somebody_else_is_not_trusted() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    chown(dir.path(), Some(STRANGER), None)?;
+    let error = FileConnector::open(&FileOptions::new(dir.path())).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.message().contains("12345"), "{error}");
+    FileConnector::open(&FileOptions::new(dir.path()).allow_foreign_owner(true))?;
+    Ok(())
+}
+
+/// A mounted image; unmounted at the end, however the test ends.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Outcome {
+    let done = Command::new(program).args(arguments).output()?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned().into()) }
+}
+
+/// VFAT has neither unnamed files nor links: everything is made under its own name.
+fn a_file_system_without_links() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
+    fs::File::create(&image)?.set_len(4 << 20)?;
+    fs::create_dir(&mount)?;
+    let [image, point] = [&image, &mount].map(|path| path.display().to_string());
+    run("mkfs.vfat", &[&image])?;
+    run("mount", &["-o", "loop", &image, &point])?;
+    let _mounted = Mounted(&mount);
+
+    let files = FileConnector::open(&FileOptions::new(mount.join("objects")))?;
+    let keys =
+        files.put_batch(vec!["a".into(), "b".into()], &PutOptions::new().durability(crossdock::Durability::Host))?;
+    assert_eq!(files.get_batch(&keys, &GetOptions::view())?, [Some("a".into()), Some("b".into())]);
+    let error = files.put_bytes(vec![7; 5 << 20]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(fs::read_dir(files.dir())?.count(), 4, "nothing half-written is left");
+    assert_eq!(files.gc(&GcOptions { min_age: std::time::Duration::ZERO, dry_run: false })?.removed, 0);
+    Ok(())
+}
+
+use crossdock::Connector as _;
+
+/// The child reads what its parent put before the fork, and makes ids of its own.
+fn a_forked_child() -> Outcome {
+    let local = LocalConnector::new();
+    let before = local.put_bytes("before")?;
+    let mut pipe = [0; 2];
+    // SAFETY: `pipe` has room for two descriptors.
+    assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+    // SAFETY: the other threads of this process (there are none that hold locks) do not exist in the child, which only
+    // puts, gets, writes and exits.
+    match unsafe { libc::fork() } {
+        0 => {
+            let seen = local.get_bytes(&before).is_ok_and(|found| found.as_deref() == Some(b"before"));
+            let mine = local.put_bytes("child").map(|key| key.to_string()).unwrap_or_default();
+            let line = format!("{seen} {mine}");
+            // SAFETY: the descriptor is open and the buffer is as long as said; `_exit` runs no destructors.
+            unsafe {
+                libc::write(pipe[1], line.as_ptr().cast(), line.len());
+                libc::_exit(0);
+            }
+        }
+        child => {
+            let mut line = [0_u8; 200];
+            // SAFETY: the buffer is as long as said; the child is ours.
+            let count = unsafe {
+                let count = libc::read(pipe[0], line.as_mut_ptr().cast(), line.len());
+                libc::waitpid(child, std::ptr::null_mut(), 0);
+                count
+            };
+            let line = String::from_utf8_lossy(&line[..usize::try_from(count).unwrap_or(0)]).into_owned();
+            let (seen, childs) = line.split_once(' ').ok_or("the child said nothing")?;
+            assert_eq!(seen, "true", "the child sees what was there before the fork");
+            assert_ne!(local.put_bytes("parent")?.to_string(), childs);
+            let refused = local.get_bytes(&childs.parse()?).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidKey, "the child's memory is not the parent's");
+            let unknown: Key = ObjectKey::bare("no id of any process").into();
+            assert_eq!(local.get_bytes(&unknown)?, None);
+        }
+    }
+    Ok(())
+}
