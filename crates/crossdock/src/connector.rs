@@ -46,7 +46,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`put`](Self::put).
-    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>>;
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>>;
 
     /// The object, or `None` if there is none.
     ///

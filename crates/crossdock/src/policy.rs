@@ -91,7 +91,6 @@ impl Policy {
     }
 
     /// Starts from [`Policy::any`].
-    #[must_use]
     pub fn builder() -> PolicyBuilder {
         PolicyBuilder { policy: Self::any(), problem: None }
     }

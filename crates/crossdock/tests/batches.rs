@@ -50,7 +50,7 @@ const EMPTY: &str = "LocalConnector(used_bytes=0)";
 fn a_batch_costs_one_call_a_connector_and_keeps_its_order() {
     let (first, second, multi) = two(small());
     let batch = objects(&["a", "long one", "b", "long two", "c"]);
-    let keys = multi.put_batch(batch.clone(), &PutOptions::new()).unwrap();
+    let keys = multi.put_batch(&batch, &PutOptions::new()).unwrap();
     let names: Vec<&str> = keys.iter().map(|key| &*key.connector_name).collect();
     assert_eq!(names, ["small", "rest", "small", "rest", "small"]);
     let found = multi.get_batch(&keys, &GetOptions::default()).unwrap();
@@ -65,7 +65,7 @@ fn a_batch_costs_one_call_a_connector_and_keeps_its_order() {
 fn every_item_is_routed_before_anything_is_written() {
     let (only, _, _) = two(small());
     let multi = MultiConnector::builder().shared("small", only.clone(), small()).build().unwrap();
-    let error = multi.put_batch(objects(&["a", "b", "too long", "c"]), &PutOptions::new()).unwrap_err();
+    let error = multi.put_batch(&objects(&["a", "b", "too long", "c"]), &PutOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoute);
     assert!(error.message().contains("object 2 of 4"), "{error}");
     assert_eq!(only.calls(Operation::PutBatch), 0);
@@ -75,7 +75,7 @@ fn every_item_is_routed_before_anything_is_written() {
 fn a_share_that_fails_undoes_what_the_others_wrote() {
     let (first, second, multi) = two(small());
     second.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Unavailable));
-    let error = multi.put_batch(objects(&["a", "long one", "b"]), &PutOptions::new()).unwrap_err();
+    let error = multi.put_batch(&objects(&["a", "long one", "b"]), &PutOptions::new()).unwrap_err();
     assert_eq!((error.kind(), error.connector()), (ErrorKind::Unavailable, Some("rest")));
     assert!(error.keys().is_empty());
     assert_eq!([used(&first), used(&second)], [EMPTY, EMPTY]);
@@ -86,7 +86,7 @@ fn what_cannot_be_undone_is_listed_by_its_keys() {
     let (first, second, multi) = two(small());
     second.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Full));
     first.inject(Operation::Evict, Effect::Fail(ErrorKind::Unavailable));
-    let error = multi.put_batch(objects(&["a", "long one", "b"]), &PutOptions::new()).unwrap_err();
+    let error = multi.put_batch(&objects(&["a", "long one", "b"]), &PutOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);
     assert_eq!(error.keys().len(), 2);
     assert!(error.message().contains("2 objects"), "{error}");
@@ -101,7 +101,7 @@ fn what_cannot_be_undone_is_listed_by_its_keys() {
 fn a_share_that_stopped_half_way_lists_what_it_wrote() {
     let (first, second, multi) = two(small());
     second.inject(Operation::PutBatch, Effect::HalfDone(ErrorKind::Ambiguous));
-    let error = multi.put_batch(objects(&["a", "long one", "long two"]), &PutOptions::new()).unwrap_err();
+    let error = multi.put_batch(&objects(&["a", "long one", "long two"]), &PutOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Ambiguous);
     assert_eq!(used(&first), EMPTY);
     let [key] = error.keys() else { panic!("one key, not {:?}", error.keys()) };
@@ -157,7 +157,7 @@ fn a_connector_that_cannot_be_opened_is_fallen_back_from() {
         .build()
         .unwrap();
     assert_eq!(&*multi.put("a", &PutOptions::new()).unwrap().connector_name, "works");
-    let keys = multi.put_batch(objects(&["a", "b"]), &PutOptions::new()).unwrap();
+    let keys = multi.put_batch(&objects(&["a", "b"]), &PutOptions::new()).unwrap();
     assert!(keys.iter().all(|key| &*key.connector_name == "works"));
 }
 
@@ -166,7 +166,7 @@ fn a_batch_falls_back_share_by_share() {
     let (first, second, multi) = two(falls_back(small()));
     first.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Unavailable));
     let batch = objects(&["a", "long one", "b"]);
-    let keys = multi.put_batch(batch.clone(), &PutOptions::new()).unwrap();
+    let keys = multi.put_batch(&batch, &PutOptions::new()).unwrap();
     assert!(keys.iter().all(|key| &*key.connector_name == "rest"));
     let found = multi.get_batch(&keys, &GetOptions::default()).unwrap();
     assert_eq!(found, batch.into_iter().map(Some).collect::<Vec<_>>());
@@ -185,7 +185,7 @@ fn a_batch_whose_fallback_fails_leaves_nothing() {
         .shared("rest", second.clone(), Policy::any())
         .build()
         .unwrap();
-    let error = multi.put_batch(objects(&["a", "long one"]), &PutOptions::new()).unwrap_err();
+    let error = multi.put_batch(&objects(&["a", "long one"]), &PutOptions::new()).unwrap_err();
     assert!(error.keys().is_empty(), "{error}");
     assert_eq!(second.calls(Operation::PutBatch), 2);
     assert_eq!([used(&first), used(&second)], [EMPTY, EMPTY]);
@@ -202,7 +202,7 @@ fn shares_of_remote_connectors_run_at_the_same_time() {
         .build()
         .unwrap();
     let batch = objects(&["a", "long one", "b"]);
-    let keys = multi.put_batch(batch.clone(), &PutOptions::new()).unwrap();
+    let keys = multi.put_batch(&batch, &PutOptions::new()).unwrap();
     let found = multi.get_batch(&keys, &GetOptions::default()).unwrap();
     assert_eq!(found, batch.into_iter().map(Some).collect::<Vec<_>>());
 }
@@ -224,7 +224,7 @@ struct Meeting {
 }
 
 impl Connector for Meeting {
-    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         self.both_began.wait();
         self.inner.put_batch(objects, options)
     }

@@ -230,7 +230,10 @@ mod keys {
         let key = MultiKey::new("second", second.put_bytes("x").unwrap());
         assert_eq!(multi.get(&key).unwrap().as_deref(), Some(&b"x"[..]));
         assert!(multi.exists(&key).unwrap());
-        assert_eq!(multi.get_batch(&[key.clone()], &Default::default()).unwrap()[0].as_deref(), Some(&b"x"[..]));
+        assert_eq!(
+            multi.get_batch(std::slice::from_ref(&key), &Default::default()).unwrap()[0].as_deref(),
+            Some(&b"x"[..])
+        );
         multi.evict(&key).unwrap();
         let asked = [Operation::Get, Operation::Exists, Operation::GetBatch, Operation::Evict];
         assert_eq!(asked.map(|operation| first.calls(operation)), [0; 4]);

@@ -1,16 +1,11 @@
-//! Rules that need something of the machine: root, another host's name, a file system of another kind. What is absent
+//! Rules that need something of the machine: root, another host's name. What is absent
 //! counts as ignored, with its name; where `CI` is set it is a failure.
 #![expect(unsafe_code, reason = "unshare and fork have no safe form")]
 
-use std::fs;
 use std::os::unix::fs::chown;
-use std::path::Path;
-use std::process::Command;
 
 use crossdock::connectors::{FileConnector, FileOptions, LocalConnector};
-use crossdock::{
-    ConnectorExt, ErrorKind, GcOptions, GetOptions, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions,
-};
+use crossdock::{ConnectorExt, ErrorKind, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Outcome = Result<(), Failed>;
@@ -18,7 +13,6 @@ type Outcome = Result<(), Failed>;
 fn main() {
     let in_ci = std::env::var_os("CI").is_some();
     let root = rustix::process::geteuid().is_root();
-    let vfat = root && Command::new("mkfs.vfat").arg("--help").output().is_ok();
     let trial = |name: &str, present: bool, needs: &str, run: fn() -> Outcome| {
         let name = if present { name.to_owned() } else { format!("{name} (needs {needs})") };
         Trial::test(name, run).with_ignored_flag(!present && !in_ci)
@@ -27,7 +21,6 @@ fn main() {
         trial("the hostname is looked up at every put", root, "root", the_hostname_is_looked_up_at_every_put),
         trial("files of others are not trusted", root, "root", files_of_others_are_not_trusted),
         trial("a directory of somebody else is not trusted", root, "root", a_directory_of_somebody_else_is_not_trusted),
-        trial("a file system without links", vfat, "root and mkfs.vfat", a_file_system_without_links),
         trial("a forked child", true, "nothing", a_forked_child),
     ];
     // A thread's own host name and a forked child go badly with threads that run other tests.
@@ -91,44 +84,6 @@ fn a_directory_of_somebody_else_is_not_trusted() -> Outcome {
     FileConnector::open(&FileOptions::new(dir.path()).allow_foreign_owner(true))?;
     Ok(())
 }
-
-/// A mounted image; unmounted at the end, however the test ends.
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> Outcome {
-    let done = Command::new(program).args(arguments).output()?;
-    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned().into()) }
-}
-
-/// VFAT has neither unnamed files nor links: everything is made under its own name.
-fn a_file_system_without_links() -> Outcome {
-    let dir = tempfile::tempdir()?;
-    let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
-    fs::File::create(&image)?.set_len(4 << 20)?;
-    fs::create_dir(&mount)?;
-    let [image, point] = [&image, &mount].map(|path| path.display().to_string());
-    run("mkfs.vfat", &[&image])?;
-    run("mount", &["-o", "loop", &image, &point])?;
-    let _mounted = Mounted(&mount);
-
-    let files = FileConnector::open(&FileOptions::new(mount.join("objects")))?;
-    let keys =
-        files.put_batch(vec!["a".into(), "b".into()], &PutOptions::new().durability(crossdock::Durability::Host))?;
-    assert_eq!(files.get_batch(&keys, &GetOptions::view())?, [Some("a".into()), Some("b".into())]);
-    let error = files.put_bytes(vec![7; 5 << 20]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
-    assert_eq!(fs::read_dir(files.dir())?.count(), 4, "nothing half-written is left");
-    assert_eq!(files.gc(&GcOptions { min_age: std::time::Duration::ZERO, dry_run: false })?.removed, 0);
-    Ok(())
-}
-
-use crossdock::Connector as _;
 
 /// The child reads what its parent put before the fork, and makes ids of its own.
 fn a_forked_child() -> Outcome {

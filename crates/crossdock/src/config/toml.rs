@@ -20,7 +20,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 fn read_table(text: &str, table: &DeTable<'_>) -> Result<Table> {
     let mut read = Table::new();
-    for (name, value) in table.iter() {
+    for (name, value) in table {
         let line = line_of(text, name.span().start);
         read.add(name.get_ref().to_string(), read_node(text, value, line)?)?;
     }

@@ -232,10 +232,10 @@ impl Connector for LocalConnector {
         Ok(key.into())
     }
 
-    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
-            match self.put(object, options) {
+            match self.put(object.clone(), options) {
                 Ok(key) => written.push(key),
                 Err(error) => return Err(undo_batch(self, written, error)),
             }
@@ -348,8 +348,8 @@ mod tests {
     #[test]
     fn a_batch_over_the_quota_leaves_nothing() {
         let local = LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(10) });
-        let objects = vec![Bytes::from_static(b"1234"); 3];
-        assert_eq!(local.put_batch(objects, &PutOptions::new()).unwrap_err().kind(), ErrorKind::Full);
+        let objects = [Bytes::from_static(b"1234"), Bytes::from_static(b"1234"), Bytes::from_static(b"1234")];
+        assert_eq!(local.put_batch(&objects, &PutOptions::new()).unwrap_err().kind(), ErrorKind::Full);
         assert_eq!(local.used_bytes(), 0);
     }
 

@@ -34,16 +34,16 @@ impl MultiConnector {
     /// 2. Hand each connector its share as one batch, remote connectors at the same time.
     /// 3. A share that failed goes to each item's next candidate where the policy says `fallback`; back to 2.
     /// 4. When a share fails for good: evict what the others wrote, then raise.
-    pub(super) fn put_objects(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<MultiKey>> {
+    pub(super) fn put_objects(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<MultiKey>> {
         self.require_open()?;
         let mut written: Vec<Option<MultiKey>> = vec![None; objects.len()];
         let mut failed: Option<Error> = None;
-        let mut pending = self.first_candidates(&objects, options)?;
+        let mut pending = self.first_candidates(objects, options)?;
         while !pending.is_empty() {
             let groups = group(pending.iter().map(|(item, candidate)| (*item, candidate.index)));
             let outcomes = self.run(&groups, |connector, items| {
                 let share: Vec<Bytes> = items.iter().map(|item| objects[*item].clone()).collect();
-                same_count(connector.put_batch(share, options)?, items.len())
+                same_count(connector.put_batch(&share, options)?, items.len())
             });
             let mut again = Vec::new();
             let mut fatal = false;
@@ -60,7 +60,7 @@ impl MultiConnector {
                 };
                 let may_go_on = slot.policy.fallback() && error.kind().allows_fallback();
                 failed = Some(also_failed(failed, error));
-                match may_go_on.then(|| self.next_candidates(&pending, items, &objects, options)).flatten() {
+                match may_go_on.then(|| self.next_candidates(&pending, items, objects, options)).flatten() {
                     Some(next) => again.extend(next),
                     None => fatal = true,
                 }

@@ -59,7 +59,8 @@ impl MultiConnectorBuilder {
     pub fn build(self) -> Result<MultiConnector> {
         let hostname = self.hostname.unwrap_or_else(Hostname::from_environment);
         let here = hostname.get();
-        let slots: Vec<Slot> = self.slots.into_iter().map(|slot| slot.settle(&here)).collect();
+        let mut slots = self.slots;
+        slots.iter_mut().for_each(|slot| slot.settle(&here));
         let mut by_name = HashMap::new();
         for (index, slot) in slots.iter().enumerate() {
             if by_name.insert(slot.name.clone(), index).is_some() {
@@ -75,17 +76,5 @@ impl MultiConnectorBuilder {
         let router = Router::new(lanes);
         let hosts = ArcSwap::from_pointee(router.host_table(here));
         Ok(MultiConnector { slots, by_name, router, hostname, hosts, closed: AtomicBool::new(false) })
-    }
-}
-
-impl Slot {
-    /// Decides whether a connector that is not open yet sleeps on this host.
-    fn settle(self, hostname: &str) -> Self {
-        let sleeps = self.policy.is_valid_on_host(hostname) != Ok(true);
-        match self.into_lazy() {
-            Ok((name, policy, opener)) if sleeps => Self::new(name, policy, State::Dormant(opener.config())),
-            Ok((name, policy, opener)) => Self::new(name, policy, State::Lazy(opener, OnceBox::new())),
-            Err(slot) => slot,
-        }
     }
 }

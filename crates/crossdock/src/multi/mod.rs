@@ -72,7 +72,7 @@ impl MultiConnector {
     /// # Errors
     /// `NoRoute`, or what the connector says.
     pub fn put(&self, object: impl Into<Bytes>, options: &PutOptions) -> Result<MultiKey> {
-        self.put_object(object.into(), options).map_err(|error| error.during("put"))
+        self.put_object(&object.into(), options).map_err(|error| error.during("put"))
     }
 
     /// Stores several objects. All are routed before any is written; then each connector gets its share as one batch.
@@ -80,7 +80,7 @@ impl MultiConnector {
     /// # Errors
     /// `NoRoute` before anything is written, or what a connector says; what was written then is evicted, and keys
     /// that could not be are in the error.
-    pub fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<MultiKey>> {
+    pub fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<MultiKey>> {
         self.put_objects(objects, options).map_err(|error| error.during("put_batch"))
     }
 
@@ -160,7 +160,7 @@ impl MultiConnector {
         let active = self.slots.iter().filter(|slot| !slot.is_dormant());
         active
             .map(|slot| {
-                let checked = slot.connector().and_then(|connector| connector.check());
+                let checked = slot.connector().and_then(Connector::check);
                 (slot.name.clone(), checked.map_err(|error| error.in_connector(slot.name.clone()).during("check")))
             })
             .collect()
@@ -205,7 +205,7 @@ impl MultiConnector {
         self.slots.iter().filter(|slot| slot.is_dormant()).map(|slot| &*slot.name)
     }
 
-    fn put_object(&self, object: Bytes, options: &PutOptions) -> Result<MultiKey> {
+    fn put_object(&self, object: &Bytes, options: &PutOptions) -> Result<MultiKey> {
         self.require_open()?;
         let request = Request::for_put(Some(object.len() as u64), options);
         let hosts = self.hosts();
@@ -317,7 +317,7 @@ impl MultiConnector {
         call: impl FnOnce(&dyn Connector) -> Result<T>,
     ) -> Result<T> {
         let slot = self.named(key).map_err(|error| error.during(operation))?;
-        let done = slot.connector().and_then(|connector| call(connector));
+        let done = slot.connector().and_then(call);
         done.map_err(|error| error.in_connector(slot.name.clone()).during(operation))
     }
 
@@ -361,10 +361,10 @@ fn as_multi(key: &Key) -> Result<&MultiKey> {
 
 impl Connector for MultiConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
-        Ok(self.put_object(object, options)?.into())
+        Ok(self.put_object(&object, options)?.into())
     }
 
-    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         Ok(self.put_objects(objects, options)?.into_iter().map(Key::from).collect())
     }
 

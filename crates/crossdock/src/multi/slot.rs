@@ -29,11 +29,11 @@ impl Slot {
         Self { name, policy, state }
     }
 
-    /// Name, policy and opener of a connector that is not open yet.
-    pub(super) fn into_lazy(self) -> Result<(Arc<str>, Policy, Arc<dyn Opener>), Self> {
-        match self.state {
-            State::Lazy(opener, _) => Ok((self.name, self.policy, opener)),
-            state => Err(Self { state, ..self }),
+    /// Decides whether a connector that is not open yet sleeps on the host of that name.
+    pub(super) fn settle(&mut self, hostname: &str) {
+        let State::Lazy(opener, _) = &self.state else { return };
+        if self.policy.is_valid_on_host(hostname) != Ok(true) {
+            self.state = State::Dormant(opener.config());
         }
     }
 

@@ -219,7 +219,7 @@ mod rules {
 
     pub fn batches_keep_order(subject: &Subject) {
         let objects: Vec<Bytes> = (0..200).map(|n| pattern(n, n * 7 % 300)).collect();
-        let keys = subject.put_batch(objects.clone(), &PutOptions::new()).unwrap();
+        let keys = subject.put_batch(&objects, &PutOptions::new()).unwrap();
         let found = subject.get_batch(&keys, &GetOptions::default()).unwrap();
         assert_eq!(found.into_iter().collect::<Option<Vec<_>>>(), Some(objects.clone()));
         let backwards: Vec<Key> = keys.into_iter().rev().collect();
@@ -228,13 +228,13 @@ mod rules {
     }
 
     pub fn empty_batches(subject: &Subject) {
-        assert_eq!(subject.put_batch(Vec::new(), &PutOptions::new()).unwrap(), []);
+        assert_eq!(subject.put_batch(&[], &PutOptions::new()).unwrap(), []);
         assert_eq!(subject.get_batch(&[], &GetOptions::default()).unwrap(), []);
     }
 
     pub fn batches_with_missing_objects(subject: &Subject) {
         let objects = ["a", "b", "c"].map(Bytes::from);
-        let keys = subject.put_batch(objects.to_vec(), &PutOptions::new()).unwrap();
+        let keys = subject.put_batch(&objects, &PutOptions::new()).unwrap();
         subject.evict(&keys[1]).unwrap();
         let found = subject.get_batch(&keys, &GetOptions::default()).unwrap();
         assert_eq!(found, [Some(objects[0].clone()), None, Some(objects[2].clone())]);
@@ -369,7 +369,7 @@ mod rules {
                 }
             } else {
                 assert_eq!(kind_of(put), ErrorKind::Unsupported, "{level:?}");
-                assert_eq!(kind_of(subject.put_batch(vec!["o".into()], &options)), ErrorKind::Unsupported);
+                assert_eq!(kind_of(subject.put_batch(&["o".into()], &options)), ErrorKind::Unsupported);
             }
         }
     }
@@ -405,9 +405,9 @@ mod rules {
         let config = subject.config();
         subject.close(&CloseOptions::default()).unwrap();
         assert_eq!(kind_of(subject.put_bytes("object")), ErrorKind::Closed);
-        assert_eq!(kind_of(subject.put_batch(vec!["object".into()], &PutOptions::new())), ErrorKind::Closed);
+        assert_eq!(kind_of(subject.put_batch(&["object".into()], &PutOptions::new())), ErrorKind::Closed);
         assert_eq!(kind_of(subject.get_bytes(&key)), ErrorKind::Closed);
-        assert_eq!(kind_of(subject.get_batch(&[key.clone()], &GetOptions::default())), ErrorKind::Closed);
+        assert_eq!(kind_of(subject.get_batch(std::slice::from_ref(&key), &GetOptions::default())), ErrorKind::Closed);
         assert_eq!(kind_of(subject.exists(&key)), ErrorKind::Closed);
         assert_eq!(kind_of(subject.evict(&key)), ErrorKind::Closed);
         assert_eq!(kind_of(subject.check()), ErrorKind::Closed);
@@ -455,7 +455,7 @@ mod rules {
 
     pub fn gc_leaves_objects_alone(subject: &Subject) {
         let objects: Vec<Bytes> = (0..20).map(|n| pattern(n, n)).collect();
-        let keys = subject.put_batch(objects.clone(), &PutOptions::new()).unwrap();
+        let keys = subject.put_batch(&objects, &PutOptions::new()).unwrap();
         let report = subject.gc(&GcOptions { min_age: Duration::ZERO, dry_run: false }).unwrap();
         assert_eq!((report.removed, report.bytes), (0, 0));
         let found = subject.get_batch(&keys, &GetOptions::default()).unwrap();

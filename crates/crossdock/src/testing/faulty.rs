@@ -173,10 +173,10 @@ impl Connector for FaultyConnector {
         half_done.map_or(Ok(key.clone()), |kind| Err(injected(kind).with_keys([key])))
     }
 
-    fn put_batch(&self, mut objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         let Some(kind) = self.enter(Operation::PutBatch)? else { return self.inner.put_batch(objects, options) };
-        objects.truncate(objects.len() / 2);
-        Err(injected(kind).with_keys(self.inner.put_batch(objects, options)?))
+        let (half, _) = objects.split_at(objects.len() / 2);
+        Err(injected(kind).with_keys(self.inner.put_batch(half, options)?))
     }
 
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {

@@ -137,11 +137,11 @@ impl Connector for FileConnector {
     }
 
     /// One sync of the directory serves the whole batch.
-    fn put_batch(&self, objects: Vec<Bytes>, options: &PutOptions) -> Result<Vec<Key>> {
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         let level = self.level(options)?;
         let mut written: Vec<Key> = Vec::with_capacity(objects.len());
         let mut outcome = Ok(());
-        for object in &objects {
+        for object in objects {
             match self.put_one(object, level) {
                 Ok(key) => written.push(key.into()),
                 Err(error) => {
