@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::key::{Key, MultiKey, ObjectId, ParseKeyError};
+use crate::key::{Key, MultiKey, ParseKeyError};
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -118,7 +118,8 @@ impl Error {
     }
 
     /// The key holds another object already.
-    pub(crate) fn already_exists(id: &ObjectId) -> Self {
+    #[cfg(any(feature = "local", feature = "file"))]
+    pub(crate) fn already_exists(id: &crate::key::ObjectId) -> Self {
         let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
         Self::new(ErrorKind::AlreadyExists, message)
     }

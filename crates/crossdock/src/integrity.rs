@@ -1,5 +1,6 @@
 //! What keys say of bytes, and whether the bytes agree.
 
+#[cfg(feature = "file")]
 use crate::connector::Integrity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};

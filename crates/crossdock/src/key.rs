@@ -50,10 +50,12 @@ impl ObjectId {
         Self(Id::Uuid(Uuid::new_v4()))
     }
 
+    #[cfg(feature = "local")]
     pub(crate) fn from_uuid(uuid: Uuid) -> Self {
         Self(Id::Uuid(uuid))
     }
 
+    #[cfg(any(feature = "local", feature = "file"))]
     pub(crate) fn as_uuid(&self) -> Option<Uuid> {
         match &self.0 {
             Id::Uuid(uuid) => Some(*uuid),
@@ -62,6 +64,7 @@ impl ObjectId {
     }
 
     /// A number that spreads ids over a table. Ids that were counted up come out counted up.
+    #[cfg(feature = "local")]
     pub(crate) fn spread(&self) -> usize {
         match &self.0 {
             Id::Uuid(uuid) => uuid.as_u64_pair().1 as usize,

@@ -4,11 +4,13 @@ mod connector;
 pub mod connectors;
 mod error;
 mod hostname;
+#[cfg(any(feature = "local", feature = "file"))]
 mod integrity;
 mod key;
 mod multi;
 pub mod pattern;
 mod policy;
+#[cfg(any(feature = "local", feature = "file"))]
 mod process;
 mod registry;
 mod router;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
+#[cfg(feature = "local")]
 use crate::key::ObjectId;
 
 const TOKEN_BITS: u64 = (1 << 60) - 1;
@@ -35,6 +36,7 @@ pub(crate) fn token() -> u64 {
 }
 
 /// A new id that says which process made it. Costs no system call.
+#[cfg(feature = "local")]
 pub(crate) fn next_id() -> ObjectId {
     // A child goes on counting where its parent was; their tokens differ.
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -46,6 +48,7 @@ pub(crate) fn next_id() -> ObjectId {
 }
 
 /// The token of the process that made `id`, if [`next_id`] made it.
+#[cfg(feature = "local")]
 pub(crate) fn maker(id: &ObjectId) -> Option<u64> {
     let uuid = id.as_uuid().filter(|uuid| uuid.get_version_num() == 8)?;
     let (high, _) = uuid.as_u64_pair();
@@ -94,7 +97,7 @@ fn wiped_page() -> Option<&'static AtomicU64> {
     None
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "local"))]
 mod tests {
     use super::*;
 

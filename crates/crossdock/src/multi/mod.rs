@@ -72,7 +72,7 @@ impl MultiConnector {
     /// # Errors
     /// `NoRoute`, or what the connector says.
     pub fn put(&self, object: impl Into<Bytes>, options: &PutOptions) -> Result<MultiKey> {
-        self.put_object(&object.into(), options).map_err(|error| error.during("put"))
+        self.put_object(object.into(), options).map_err(|error| error.during("put"))
     }
 
     /// Stores several objects. All are routed before any is written; then each connector gets its share as one batch.
@@ -205,7 +205,7 @@ impl MultiConnector {
         self.slots.iter().filter(|slot| slot.is_dormant()).map(|slot| &*slot.name)
     }
 
-    fn put_object(&self, object: &Bytes, options: &PutOptions) -> Result<MultiKey> {
+    fn put_object(&self, mut object: Bytes, options: &PutOptions) -> Result<MultiKey> {
         self.require_open()?;
         let request = Request::for_put(Some(object.len() as u64), options);
         let hosts = self.hosts();
@@ -213,11 +213,13 @@ impl MultiConnector {
         let mut position = 0;
         while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
             let slot = &self.slots[candidate.index];
-            let error = match slot.connector().and_then(|connector| connector.put(object.clone(), options)) {
+            let falls_back = slot.policy.fallback();
+            let given = if falls_back { object.clone() } else { std::mem::take(&mut object) };
+            let error = match slot.connector().and_then(|connector| connector.put(given, options)) {
                 Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
                 Err(error) => error.in_connector(slot.name.clone()),
             };
-            let may_go_on = slot.policy.fallback() && error.kind().allows_fallback();
+            let may_go_on = falls_back && error.kind().allows_fallback();
             failed = Some(also_failed(failed, error));
             if !may_go_on {
                 break;
@@ -361,7 +363,7 @@ fn as_multi(key: &Key) -> Result<&MultiKey> {
 
 impl Connector for MultiConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
-        Ok(self.put_object(&object, options)?.into())
+        Ok(self.put_object(object, options)?.into())
     }
 
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
