@@ -1,7 +1,7 @@
 //! Routing by itself: `cargo bench -p crossdock-bench`. What it adds to a put is in the program of this crate.
 
-use crossdock::{Connector, PutOptions};
 use crossdock::connectors::LocalConnector;
+use crossdock::{Connector, PutOptions};
 use crossdock_bench::{Kind, last_of};
 use divan::Bencher;
 

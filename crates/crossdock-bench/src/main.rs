@@ -102,10 +102,8 @@ fn main() -> ExitCode {
 fn reads(bare: &LocalConnector, multi: &MultiConnector, object: &Bytes) {
     let key = put(bare, object, &PutOptions::new());
     let named = multi.put(object.clone(), &PutOptions::new()).expect("the last takes it");
-    let mut contestants: Vec<Contestant<'_>> = vec![
-        Box::new(|| drop(bare.get(&key, &GetOptions::default()))),
-        Box::new(|| drop(multi.get(&named))),
-    ];
+    let mut contestants: Vec<Contestant<'_>> =
+        vec![Box::new(|| drop(bare.get(&key, &GetOptions::default()))), Box::new(|| drop(multi.get(&named)))];
     let times = take_turns(&mut contestants, ROUNDS, CALLS);
     for (what, figures) in ["bare get from local", "get through 4 policies"].iter().zip(&times) {
         let added: Vec<f64> = figures.iter().zip(&times[0]).map(|(time, bare)| time - bare).collect();

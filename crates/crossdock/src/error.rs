@@ -56,6 +56,27 @@ impl ErrorKind {
         )
     }
 
+    /// The word for this kind in JSON, such as `"no_route"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Ambiguous => "ambiguous",
+            Self::Full => "full",
+            Self::TooLarge => "too_large",
+            Self::Dormant => "dormant",
+            Self::UnknownConnector => "unknown_connector",
+            Self::InvalidKey => "invalid_key",
+            Self::InvalidConfig => "invalid_config",
+            Self::NoRoute => "no_route",
+            Self::AlreadyExists => "already_exists",
+            Self::Unsupported => "unsupported",
+            Self::Closed => "closed",
+        }
+    }
+
     fn is_retryable(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Ambiguous)
     }
@@ -105,6 +126,7 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 (ErrorKind::Full, false, "free some space or choose another connector")
             }
+            io::ErrorKind::OutOfMemory => (ErrorKind::Unavailable, false, "free some memory, or read it as a view"),
             io::ErrorKind::FileTooLarge => (ErrorKind::TooLarge, false, "choose a connector for larger objects"),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 (ErrorKind::Unavailable, false, "check who owns it and its mode")

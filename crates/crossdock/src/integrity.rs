@@ -60,7 +60,7 @@ pub(crate) fn as_object(key: &Key) -> Result<&ObjectKey> {
         Key::Object(key) => Ok(key),
         Key::Multi(_) => Err(Error::new(
             ErrorKind::InvalidKey,
-            "the key belongs to a multi-connector, but this is a single one; ask the multi-connector that made the key",
+            "the key names a connector within this one, which is no multi-connector; use keys as put returned them",
         )),
     }
 }

@@ -11,7 +11,11 @@ use crossdock::{ErrorKind, GetOptions, HOSTNAME_VARIABLE, Integrity, MultiKey, R
 use crate::Result;
 
 /// Runs [`read`] in a process of its own, on a host of that name.
-pub(crate) fn fetch_on<'k>(host: &str, config: &Path, keys: impl Iterator<Item = &'k (String, &'k Path)>) -> Result<()> {
+pub(crate) fn fetch_on<'k>(
+    host: &str,
+    config: &Path,
+    keys: impl Iterator<Item = &'k (String, &'k Path)>,
+) -> Result<()> {
     let list = config.with_file_name(format!("keys-{host}.txt"));
     let mut file = std::fs::File::create(&list)?;
     for (key, path) in keys {

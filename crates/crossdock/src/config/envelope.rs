@@ -115,14 +115,21 @@ impl Config {
         if depth >= MAX_DEPTH {
             return Err(invalid(0, format_args!("{place}: more than {MAX_DEPTH} multi-connectors are nested")));
         }
-        let Some(Node { value: Value::Table(connectors), .. }) = table.get("connectors") else {
-            return Self::read_entries(table, place);
+        let ours = match table.get("connectors") {
+            Some(Node { value: Value::Table(connectors), .. }) => Some(connectors),
+            _ => None,
         };
-        if let Some((name, node)) = table.iter().find(|(name, _)| *name != "connectors") {
+        // ProxyStore's form has lists only.
+        let is_foreign = |name: &str, node: &Node| match ours {
+            Some(_) => name != "connectors",
+            None => !matches!(node.value, Value::List(_)),
+        };
+        if let Some((name, node)) = table.iter().find(|(name, node)| is_foreign(name, node)) {
             let place = if place.is_empty() { "the config" } else { place };
             let known = std::iter::once("connectors");
             return Err(invalid(node.line, format_args!("{place}: unknown field {}", with_nearest(name, known))));
         }
+        let Some(connectors) = ours else { return Self::read_entries(table, place) };
         let place = if place.is_empty() { "connectors".to_owned() } else { format!("{place}.connectors") };
         Self::read_entries(connectors, &place)
     }

@@ -82,6 +82,12 @@ impl<'a> Fields<'a> {
         self.error(line, format_args!("{field}: {message}"))
     }
 
+    /// An `InvalidConfig` error about the table as a whole, with the line of its first field.
+    #[must_use]
+    pub fn refuse(&self, message: impl std::fmt::Display) -> Error {
+        self.error(self.table.iter().next().map_or(0, |(_, node)| node.line), message)
+    }
+
     fn error(&self, line: usize, message: impl std::fmt::Display) -> Error {
         invalid(line, format_args!("{}: {message}", self.place))
     }
@@ -205,8 +211,8 @@ pub(crate) fn with_nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>
     let known: Vec<&str> = known.collect();
     let nearest = known
         .iter()
-        .map(|name| (strsim::jaro_winkler(&shown.to_lowercase(), name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .map(|name| (strsim::normalized_damerau_levenshtein(&shown.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match nearest {
         Some((_, name)) => format!("{shown:?}; the nearest known is {name:?}"),

@@ -130,6 +130,7 @@ fn read_env(name: &str) -> Result<String> {
             ErrorKind::Unavailable,
             format!("the config refers to the environment variable {name}, which {why} on this host; set it"),
         )
+        .permanent()
     })
 }
 

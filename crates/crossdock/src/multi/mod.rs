@@ -157,26 +157,26 @@ impl MultiConnector {
     /// Opens every connector that is active here and tests it, in the order of the config.
     #[must_use]
     pub fn check_each(&self) -> Vec<(Arc<str>, Result<()>)> {
-        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
-        active
-            .map(|slot| {
-                let checked = slot.connector().and_then(Connector::check);
-                (slot.name.clone(), checked.map_err(|error| error.in_connector(slot.name.clone()).during("check")))
-            })
-            .collect()
+        self.each_active("check", |connector| connector.check())
     }
 
-    /// Collects garbage in every connector that is active here.
-    ///
-    /// # Errors
-    /// All connectors are visited first; then what they said.
-    pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
-        let mut sum = GcReport::default();
-        self.visit("gc", |slot| {
-            sum += slot.connector()?.gc(options)?;
-            Ok(())
-        })?;
-        Ok(sum)
+    /// Collects garbage in every connector that is active here, in the order of the config.
+    #[must_use]
+    pub fn gc_each(&self, options: &GcOptions) -> Vec<(Arc<str>, Result<GcReport>)> {
+        self.each_active("gc", |connector| connector.gc(options))
+    }
+
+    fn each_active<T>(
+        &self,
+        operation: &'static str,
+        call: impl Fn(&dyn Connector) -> Result<T>,
+    ) -> Vec<(Arc<str>, Result<T>)> {
+        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
+        let one = |slot: &Slot| {
+            let done = self.require_open().and_then(|()| call(slot.connector()?));
+            (slot.name.clone(), done.map_err(|error| error.in_connector(slot.name.clone()).during(operation)))
+        };
+        active.map(one).collect()
     }
 
     /// Closes every connector. Objects stay, unless `options` or a connector's own setting ask to clear.
@@ -187,12 +187,18 @@ impl MultiConnector {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.visit("close", |slot| match slot.opened() {
+        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
+        let close = |slot: &Slot| match slot.opened() {
             Some(connector) => connector.close(options),
             // Clearing means the objects of this connector as well, though nobody needed it so far.
             None if options.clear == Some(true) => slot.connector()?.close(options),
             None => Ok(()),
-        })
+        };
+        let one = |slot: &Slot| {
+            let closed = close(slot).map_err(|error| error.in_connector(slot.name.clone()).during("close"));
+            (slot.name.clone(), closed)
+        };
+        all_of(active.map(one).collect::<Vec<_>>()).map(drop)
     }
 
     /// The names of the connectors that are active here, in the order in which they were given.
@@ -322,17 +328,19 @@ impl MultiConnector {
         let done = slot.connector().and_then(call);
         done.map_err(|error| error.in_connector(slot.name.clone()).during(operation))
     }
+}
 
-    /// Calls every active connector, then raises what was collected.
-    fn visit(&self, operation: &'static str, mut call: impl FnMut(&Slot) -> Result<()>) -> Result<()> {
-        let mut failed = None;
-        for slot in self.slots.iter().filter(|slot| !slot.is_dormant()) {
-            if let Err(error) = call(slot) {
-                failed = Some(also_failed(failed, error.in_connector(slot.name.clone())));
-            }
+/// Every connector was visited; what they said is raised now.
+fn all_of<T>(outcomes: impl IntoIterator<Item = (Arc<str>, Result<T>)>) -> Result<Vec<T>> {
+    let mut failed = None;
+    let mut done = Vec::new();
+    for (_, outcome) in outcomes {
+        match outcome {
+            Ok(value) => done.push(value),
+            Err(error) => failed = Some(also_failed(failed, error)),
         }
-        failed.map_or(Ok(()), |error| Err(error.during(operation)))
     }
+    failed.map_or(Ok(done), Err)
 }
 
 /// The first error leads; the later ones follow in its message.
@@ -408,12 +416,14 @@ impl Connector for MultiConnector {
 
     fn check(&self) -> Result<()> {
         self.require_open()?;
-        self.visit("check", |slot| slot.connector()?.check())
+        all_of(self.check_each()).map(drop)
     }
 
     fn gc(&self, options: &GcOptions) -> Result<GcReport> {
         self.require_open()?;
-        Self::gc(self, options)
+        let mut sum = GcReport::default();
+        all_of(self.gc_each(options))?.into_iter().for_each(|report| sum += report);
+        Ok(sum)
     }
 
     fn close(&self, options: &CloseOptions) -> Result<()> {

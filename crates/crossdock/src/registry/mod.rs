@@ -138,7 +138,9 @@ impl Registry {
     /// Builds the multi-connector of a config. All options are read and checked, nothing is opened yet.
     ///
     /// A class path of Python that is not in the registry makes its connector unavailable, with that reason, as there
-    /// may be objects behind it that only Python can reach; the others work. Any other unknown type is an error.
+    /// may be objects behind it that only Python can reach; the others work. A put that its policy accepts fails, or
+    /// falls back where the policy says so: it goes nowhere else than where Python would send it. Any other unknown
+    /// type is an error.
     ///
     /// # Errors
     /// `InvalidConfig` with the line, the place and what to do.
@@ -196,14 +198,7 @@ impl Registry {
             let message = format!("{place}.type: unknown type {}", with_nearest(type_name, known));
             return Err(Error::new(ErrorKind::InvalidConfig, message).at_line(entry.line));
         }
-        let paths = self.types.iter().flat_map(|known| known.class_paths.iter().map(String::as_str));
-        Ok(Arc::new(Unopenable {
-            reason: format!(
-                "this program knows no connector class {}; open it from Python",
-                with_nearest(type_name, paths.chain(known))
-            ),
-            config: entry.connector.clone(),
-        }))
+        Ok(Arc::new(Unopenable(entry.connector.clone())))
     }
 }
 
@@ -215,18 +210,18 @@ impl Default for Registry {
 
 /// A connector of a class that only Python can open.
 #[derive(Debug)]
-struct Unopenable {
-    config: ConnectorConfig,
-    reason: String,
-}
+struct Unopenable(ConnectorConfig);
 
 impl Opener for Unopenable {
     fn open(&self) -> Result<Arc<dyn Connector>> {
-        Err(Error::new(ErrorKind::Unavailable, self.reason.clone()).permanent())
+        let class: String = self.0.type_name.chars().take(200).collect();
+        let message =
+            format!("this program knows no connector class {class:?}; open it from Python, or correct the name");
+        Err(Error::new(ErrorKind::Unavailable, message).permanent())
     }
 
     fn config(&self) -> ConnectorConfig {
-        self.config.clone()
+        self.0.clone()
     }
 
     fn properties(&self) -> Properties {

@@ -1,0 +1,48 @@
+//! `crossdock config`
+
+mod check;
+mod convert;
+mod schema;
+mod show;
+
+use clap::Subcommand;
+
+use crate::cli::Globals;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+const AFTER_HELP: &str = "\
+A config, for example crossdock.toml:
+
+  [connectors.fast]
+  type = \"file\"
+  dir = \"/dev/shm/my-run\"
+  policy = { max_size_bytes = \"64 MiB\", host_pattern = \"nid\\\\d+\", priority = 10 }
+
+  [connectors.shared]
+  type = \"file\"
+  dir = \"${env:SCRATCH}/objects\"
+
+Exit codes:
+  0  done
+  2  wrong use or config
+  3  a connector or the output fails";
+
+/// Check, show and convert the config
+#[derive(Debug, Subcommand)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) enum Command {
+    Check(check::Arguments),
+    Show(show::Arguments),
+    Convert(convert::Arguments),
+    Schema(schema::Arguments),
+}
+
+pub(crate) fn run(globals: &Globals, command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(check::Arguments {}) => check::run(globals),
+        Command::Show(show::Arguments {}) => show::run(globals),
+        Command::Convert(arguments) => convert::run(globals, arguments),
+        Command::Schema(schema::Arguments {}) => schema::run(),
+    }
+}
