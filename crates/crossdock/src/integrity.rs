@@ -1,9 +1,9 @@
 //! What keys say of bytes, and whether the bytes agree.
 
-#[cfg(feature = "file")]
-use crate::connector::Integrity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
+#[cfg(feature = "file")]
+use crate::options::Integrity;
 
 /// CRC-64/NVME: what S3 stores beside an object too, and parts of it can be combined.
 #[cfg(feature = "file")]

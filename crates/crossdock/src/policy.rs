@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use crate::connector::PutOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::PutOptions;
 use crate::pattern::{HostPattern, StepLimitExceeded};
 
 /// The largest `max_size_bytes` by default: Python's `sys.maxsize`.

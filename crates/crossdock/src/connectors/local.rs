@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Table};
-use crate::connector::{
-    CloseOptions, Connector, Deferrable, GcOptions, GcReport, GetOptions, KeyHint, Opener, Properties, PutOptions,
-    undo_batch,
-};
+use crate::connector::{Connector, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::integrity::as_object;
 use crate::key::{Key, ObjectId, ObjectKey};
+use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::process;
 
 const SHARDS: usize = 16;

@@ -5,9 +5,10 @@ use std::thread;
 use bytes::Bytes;
 
 use super::{MultiConnector, also_failed};
-use crate::connector::{Connector, GetOptions, PutOptions};
+use crate::connector::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MultiKey};
+use crate::options::{GetOptions, PutOptions};
 use crate::policy::Request;
 use crate::router::Candidate;
 

@@ -13,12 +13,11 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 
 use crate::config::{Config, ConnectorConfig};
-use crate::connector::{
-    CloseOptions, Connector, ConnectorExt, Deferrable, GcOptions, GcReport, GetOptions, KeyHint, Properties, PutOptions,
-};
+use crate::connector::{Connector, ConnectorExt, Deferrable, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 use crate::key::{Key, MultiKey};
+use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::policy::{Reason, Request};
 use crate::router::{Explanation, HostTable, Router};
 

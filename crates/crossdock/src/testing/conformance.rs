@@ -13,12 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
-use crate::connector::{
-    CloseOptions, Connector, ConnectorExt, Deferrable, Durability, GcOptions, GetOptions, Integrity, KeyHint,
-    PutOptions,
-};
+use crate::connector::{Connector, ConnectorExt, Deferrable};
 use crate::error::{ErrorKind, Result};
 use crate::key::{Key, MultiKey, ObjectKey};
+use crate::options::{CloseOptions, Durability, GcOptions, GetOptions, Integrity, KeyHint, PutOptions};
 
 /// Builds a connector from a config, as another process would.
 type Rebuild = dyn Fn(&ConnectorConfig) -> Result<Arc<dyn Connector>> + Send + Sync;

@@ -8,11 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
-use crate::connector::{
-    CloseOptions, Connector, Deferrable, GcOptions, GcReport, GetOptions, KeyHint, Properties, PutOptions,
-};
+use crate::connector::{Connector, Deferrable, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
+use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 
 /// An operation of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
 use super::publish::{remove, unpublish};
-use crate::connector::{GcOptions, GcReport};
 use crate::error::{Error, Result};
 use crate::key::ObjectId;
+use crate::options::{GcOptions, GcReport};
 
 /// Removes files without a marker and markers without a file, if they are old enough.
 pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport> {

@@ -12,13 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
-use crate::connector::{
-    CloseOptions, Connector, ConnectorExt, Deferrable, Durability, GcOptions, GcReport, GetOptions, KeyHint, Opener,
-    Properties, PutOptions, undo_batch,
-};
+use crate::connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::integrity::as_object;
 use crate::key::{Key, ObjectId, ObjectKey};
+use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 use crate::process;
 
 use directory::{Directory, FileName};
@@ -115,7 +113,7 @@ impl FileConnector {
     fn find(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
         self.require_open()?;
         let key = as_object(key)?;
-        let own = if options.view { crate::Integrity::Size } else { self.options.integrity };
+        let own = if options.view { Integrity::Size } else { self.options.integrity };
         read::read(&self.directory, key, options.view, options.integrity.unwrap_or(own))
     }
 }

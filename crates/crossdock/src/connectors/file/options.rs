@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::FileConnector;
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
-use crate::connector::{Connector, Durability, Integrity, Opener, Properties};
+use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Durability, Integrity};
 
 /// How a [`FileConnector`] is to be built.
 #[derive(Clone, Debug, PartialEq, Eq)]

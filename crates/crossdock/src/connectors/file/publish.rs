@@ -24,7 +24,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, linkat, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{FileName, PublishError};
-use crate::connector::Durability;
+use crate::options::Durability;
 
 pub(super) struct Publisher {
     /// The empty file that markers are links to.

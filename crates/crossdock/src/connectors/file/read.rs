@@ -7,9 +7,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
-use crate::connector::Integrity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{ObjectId, ObjectKey};
+use crate::options::Integrity;
 
 /// The object, or `None`. Bytes are handed out only after they were checked.
 pub(super) fn read(directory: &Directory, key: &ObjectKey, view: bool, integrity: Integrity) -> Result<Option<Bytes>> {
