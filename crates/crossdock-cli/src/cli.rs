@@ -1,15 +1,15 @@
 //! The command line: what may be said, and who does it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{completions, config, evict, exists, explain, gc, get, put};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::output::{self, Format};
 
 const AFTER_HELP: &str = "\
@@ -32,9 +32,6 @@ Environment:
                       (default: $XDG_DATA_HOME/crossdock, else ~/.local/share/crossdock)
   CROSSDOCK_HOSTNAME  the name of this host, as host patterns see it (default: the system's)";
 
-const HEADING: &str = "Options of every command";
-const CONFIG_HELP: &str = "The config file, TOML or JSON [default: $CROSSDOCK_CONFIG, else the embedded default]";
-
 /// Moves byte objects between tasks, processes and hosts through the channel that a policy picks
 #[derive(Debug, Parser)]
 #[command(name = "crossdock", version, after_help = AFTER_HELP, max_term_width = 110)]
@@ -43,17 +40,6 @@ struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command.
-#[derive(Args, Debug)]
-pub(crate) struct Globals {
-    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING, help = CONFIG_HELP)]
-    pub(crate) config: Option<PathBuf>,
-    /// How answers and errors are printed
-    #[arg(long, global = true, value_enum, default_value_t, help_heading = HEADING)]
-    #[arg(hide_possible_values = true, value_name = "text|json")]
-    pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod commands;
 mod destination;
 mod exit;
 mod failure;
+mod globals;
 mod input;
 mod keys;
 mod output;

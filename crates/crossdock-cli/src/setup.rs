@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crossdock::config::Config;
 use crossdock::{ConnectorType, Hostname, Key, MultiConnector, MultiKey, Registry};
 
-use crate::cli::Globals;
 use crate::failure::Failure;
+use crate::globals::Globals;
 
 /// The environment variable that names the config file.
 const CONFIG_VARIABLE: &str = "CROSSDOCK_CONFIG";

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("integrity", &["error", "key", "options"]),
     ("connectors", &["config", "connector", "error", "integrity", "key", "options", "process"]),
     ("multi", &["config", "connector", "error", "hostname", "key", "options", "policy", "router"]),
-    ("registry", &["config", "connector", "connectors", "error", "hostname", "multi"]),
+    ("registry", &["config", "connector", "connectors", "error", "hostname", "multi", "policy"]),
     ("testing", &["config", "connector", "error", "key", "options"]),
 ];
 

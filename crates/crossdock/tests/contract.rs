@@ -373,6 +373,18 @@ mod config {
     }
 
     #[test]
+    fn nested_connectors_are_on_the_same_host_and_read_in_linear_time() {
+        let mut inner = r#"["crossdock.connectors.local.LocalConnector", {}, {"host_pattern": "there"}]"#.to_owned();
+        for _ in 0..14 {
+            inner = format!(r#"["crossdock.connectors.multi.MultiConnector", {{"m": {inner}}}, {{}}]"#);
+        }
+        let config = Config::from_text(&format!(r#"{{"m": {inner}}}"#)).unwrap();
+        let on = |host: &str| Registry::builtin().connect_as(&config, Hostname::Fixed(host.to_owned())).unwrap();
+        on("there").put("x", &PutOptions::new()).unwrap();
+        assert_eq!(on("here").put("x", &PutOptions::new()).unwrap_err().kind(), ErrorKind::NoRoute);
+    }
+
+    #[test]
     fn a_connector_may_be_called_connectors() {
         let text = r#"{"connectors": ["proxystore.connectors.local.LocalConnector", {}, {}]}"#;
         let config = Config::from_text(text).unwrap();

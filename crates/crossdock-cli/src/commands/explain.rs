@@ -3,9 +3,9 @@
 use clap::Args;
 use crossdock::{Explanation, Hostname, Verdict};
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::output::{self, Format, plain};
 use crate::parse;
 use crate::placement::Tags;

@@ -6,9 +6,9 @@ use clap::Args;
 use crossdock::config::format_size;
 use crossdock::{Error, ErrorKind, GcOptions, GcReport};
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::output::{self, Format};
 use crate::parse;
 use crate::setup;

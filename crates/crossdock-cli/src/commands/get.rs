@@ -8,10 +8,10 @@ use clap::Args;
 use crossdock::{GetOptions, Integrity, Key};
 use serde_json::json;
 
-use crate::cli::Globals;
 use crate::destination::write_file;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::keys;
 use crate::output::{self, Format};
 use crate::progress::Progress;

@@ -8,9 +8,9 @@ use clap::Args;
 use crossdock::{Error, ErrorKind, MultiConnector, MultiKey, PutOptions};
 use serde_json::json;
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::input;
 use crate::output::{self, Format};
 use crate::placement::{Level, Tags};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{ConnectorType, Registry};
+use super::{ConnectorType, Lane, Scope, build};
 use crate::config::{Config, ConnectorConfig, FieldKind, FieldSpec, Table};
 use crate::connector::{Connector, Opener, Properties};
 use crate::error::Result;
+use crate::hostname::Hostname;
 
 pub(super) fn types() -> Vec<ConnectorType> {
     vec![
@@ -58,30 +59,32 @@ fn multi() -> ConnectorType {
         required: &["connectors"],
         class_paths: class_paths("multi", "MultiConnector").to_vec(),
         python_fields: Vec::new(),
-        read: Arc::new(|registry, table, place| Ok(Arc::new(MultiOptions::read(registry, table, place)?))),
+        read: Arc::new(|scope, table, place| Ok(Arc::new(MultiOptions::read(scope, table, place)?))),
     }
 }
 
-/// The options of a nested multi-connector: a config and the registry to open it with.
+/// The options of a nested multi-connector, read once, as deep as they go.
 #[derive(Debug)]
 struct MultiOptions {
+    lanes: Vec<Lane>,
+    hostname: Hostname,
     config: Config,
-    registry: Registry,
     properties: Properties,
 }
 
 impl MultiOptions {
-    fn read(registry: &Registry, table: &Table, place: &str) -> Result<Self> {
+    fn read(scope: &Scope<'_>, table: &Table, place: &str) -> Result<Self> {
         let config = Config::from_table(table, place)?;
-        // Reads and checks what is nested, as deep as it goes.
-        let properties = registry.connect(&config)?.properties();
-        Ok(Self { config: registry.canonical(&config)?, registry: registry.clone(), properties })
+        let lanes = scope.read(&config, place)?;
+        let multi = build(&lanes, scope.hostname.clone())?;
+        let (config, properties) = (multi.config(), Connector::properties(&multi));
+        Ok(Self { lanes, hostname: scope.hostname.clone(), config, properties })
     }
 }
 
 impl Opener for MultiOptions {
     fn open(&self) -> Result<Arc<dyn Connector>> {
-        Ok(Arc::new(self.registry.connect(&self.config)?))
+        Ok(Arc::new(build(&self.lanes, self.hostname.clone())?))
     }
 
     fn config(&self) -> ConnectorConfig {

@@ -12,11 +12,35 @@ use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 use crate::multi::MultiConnector;
+use crate::policy::Policy;
 
 pub use proxystore::{Flavor, ProxystoreJson};
 
 /// Reads the options of one type from the table at a place such as `connectors.bulk`. No I/O.
-type Read = dyn Fn(&Registry, &Table, &str) -> Result<Arc<dyn Opener>> + Send + Sync;
+type Read = dyn Fn(&Scope<'_>, &Table, &str) -> Result<Arc<dyn Opener>> + Send + Sync;
+
+/// What a type that holds other connectors needs to read them.
+struct Scope<'r> {
+    registry: &'r Registry,
+    hostname: &'r Hostname,
+}
+
+/// One entry of a config, read and checked.
+#[derive(Clone, Debug)]
+struct Lane {
+    name: Arc<str>,
+    opener: Arc<dyn Opener>,
+    policy: Policy,
+}
+
+/// A multi-connector over lanes. Opens nothing.
+fn build(lanes: &[Lane], hostname: Hostname) -> Result<MultiConnector> {
+    let start = MultiConnector::builder().hostname(hostname);
+    lanes
+        .iter()
+        .fold(start, |builder, lane| builder.lazy(lane.name.clone(), lane.opener.clone(), lane.policy.clone()))
+        .build()
+}
 
 /// A type of connectors: what it is called, its options, how it is read.
 #[derive(Clone)]
@@ -153,12 +177,8 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn connect_as(&self, config: &Config, hostname: Hostname) -> Result<MultiConnector> {
-        let mut builder = MultiConnector::builder().hostname(hostname);
-        for entry in config.entries() {
-            let opener = self.opener(entry, &format!("connectors.{}", entry.name))?;
-            builder = builder.lazy(entry.name.clone(), opener, entry.policy.clone());
-        }
-        builder.build()
+        let lanes = Scope { registry: self, hostname: &hostname }.read(config, "connectors")?;
+        build(&lanes, hostname)
     }
 
     /// Opens the connector of one entry, now.
@@ -166,7 +186,8 @@ impl Registry {
     /// # Errors
     /// As [`connect`](Self::connect), and what opening says.
     pub fn open(&self, entry: &Entry) -> Result<Arc<dyn Connector>> {
-        self.opener(entry, &format!("connectors.{}", entry.name))?.open()
+        let scope = Scope { registry: self, hostname: &Hostname::from_environment() };
+        scope.opener(entry, &format!("connectors.{}", entry.name))?.open()
     }
 
     /// Every way in which a config that can be loaded is wrong all the same: classes of Python that nothing here opens.
@@ -180,20 +201,29 @@ impl Registry {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn canonical(&self, config: &Config) -> Result<Config> {
-        let entries = config.entries().iter().map(|entry| {
-            let opener = self.opener(entry, &format!("connectors.{}", entry.name))?;
-            Ok(Entry { connector: opener.config(), ..entry.clone() })
-        });
-        Ok(Config::new(entries.collect::<Result<Vec<_>>>()?))
+        let lanes = Scope { registry: self, hostname: &Hostname::from_environment() }.read(config, "connectors")?;
+        let entries = config.entries().iter().zip(lanes);
+        Ok(Config::new(entries.map(|(entry, lane)| Entry { connector: lane.opener.config(), ..entry.clone() })))
+    }
+}
+
+impl Scope<'_> {
+    /// Reads and checks all entries of a config whose connectors stand at `place`.
+    fn read(&self, config: &Config, place: &str) -> Result<Vec<Lane>> {
+        let read = |entry: &Entry| {
+            let opener = self.opener(entry, &format!("{place}.{}", entry.name))?;
+            Ok(Lane { name: entry.name.clone(), opener, policy: entry.policy.clone() })
+        };
+        config.entries().iter().map(read).collect()
     }
 
     /// Reads and checks the options of one entry that stands at `place`.
     fn opener(&self, entry: &Entry, place: &str) -> Result<Arc<dyn Opener>> {
         let ConnectorConfig { type_name, options } = &entry.connector;
-        if let Some(known) = self.get(type_name) {
+        if let Some(known) = self.registry.get(type_name) {
             return (known.read)(self, options, place).map_err(|error| error.at_line(entry.line));
         }
-        let known = self.types.iter().map(|known| known.name.as_str());
+        let known = self.registry.types.iter().map(|known| known.name.as_str());
         if !type_name.contains('.') {
             let message = format!("{place}.type: unknown type {}", with_nearest(type_name, known));
             return Err(Error::new(ErrorKind::InvalidConfig, message).at_line(entry.line));

@@ -9,9 +9,9 @@ use crossdock::{Error, MultiConnector};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::output::{self, Format, plain};
 use crate::setup::Setup;
 

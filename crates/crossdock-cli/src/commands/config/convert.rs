@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use crossdock::Flavor;
 use crossdock::config::{Config, Format};
 
-use crate::cli::Globals;
 use crate::destination::write_file;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::input;
 use crate::output;
 use crate::setup::{Origin, Setup};

@@ -7,9 +7,9 @@ mod show;
 
 use clap::Subcommand;
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 
 const AFTER_HELP: &str = "\
 A config, for example crossdock.toml:

@@ -3,9 +3,9 @@
 use clap::Args;
 use crossdock::config::Format as ConfigFormat;
 
-use crate::cli::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::globals::Globals;
 use crate::output::{self, Format, plain};
 use crate::setup::Setup;
 

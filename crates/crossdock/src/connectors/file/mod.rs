@@ -227,7 +227,12 @@ impl Deferrable for FileConnector {
         let published = self.directory.with_retry(|dir| self.publisher.publish(dir, &name, &object, level));
         match published {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                read::require_same(&self.directory, &key.id, &name, &object)?;
+                let file = read::require_same(&self.directory, &key.id, &name, &object)?;
+                if level != Durability::Process {
+                    // Whoever wrote it may have asked for less.
+                    rustix::fs::fsync(&file)
+                        .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
+                }
                 publish::add_marker(&self.directory.fd(), &name)
                     .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
             }

@@ -31,8 +31,8 @@ pub(super) fn exists(directory: &Directory, name: &FileName) -> Result<bool> {
     found.map(|found| found.is_some())
 }
 
-/// For a key that is set once more: the bytes that are there must be the same.
-pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName, object: &[u8]) -> Result<()> {
+/// For a key that is set once more: the file that is there, whose bytes must be the same.
+pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName, object: &[u8]) -> Result<OwnedFd> {
     let other = || Error::already_exists(id);
     let file = open(directory, &directory.fd(), name)?.ok_or_else(other)?;
     let size = size_of_regular(directory, name, &file)?;
@@ -40,7 +40,7 @@ pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName
     if size != object.len() as u64 || copy(&file, size).map_err(failed)? != object {
         return Err(other());
     }
-    Ok(())
+    Ok(file)
 }
 
 /// Opens the file, asks for the marker, and looks at the file's size only then: whoever removed the marker in between
