@@ -16,7 +16,12 @@ pub(crate) fn read_all(arguments: &[String]) -> Result<Vec<MultiKey>, Failure> {
     let mut keys = Vec::with_capacity(arguments.len());
     for argument in arguments {
         if argument == "-" {
+            let before = keys.len();
             read_lines(&mut io::stdin().lock(), &mut keys)?;
+            // A command in front of the pipe that failed must not look like "all are there".
+            if keys.len() == before {
+                return Err(Failure::usage("standard input has no keys; pipe them in as lines, as put prints them"));
+            }
         } else {
             keys.push(parse(argument)?);
         }

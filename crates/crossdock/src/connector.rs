@@ -30,7 +30,10 @@ use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, 
 /// - **Close.** [`close`](Self::close) may be called again. Afterwards every operation is
 ///   [`Closed`](ErrorKind::Closed). Only a close that asks for `clear` deletes objects.
 ///
-/// All methods are required, so that a wrapper cannot inherit a default that is slow or wrong for what it wraps;
+/// - **Checksums.** A connector whose objects other processes can read hands out keys with a checksum, unless it was
+///   asked not to: [`ObjectKey::sealed`](crate::ObjectKey::sealed) and [`ObjectKey::verify`](crate::ObjectKey::verify).
+///
+/// All methods are required (new ones may come with any 0.x release), so that a wrapper cannot inherit a default that is slow or wrong for what it wraps;
 /// conveniences live in [`ConnectorExt`]. `crossdock::conformance!` (feature `testing`) tests the contract.
 pub trait Connector: fmt::Debug + Send + Sync {
     /// Stores `object` under a new key.
@@ -115,6 +118,57 @@ pub trait Deferrable: Connector {
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()>;
 }
 
+/// A shared connector is the connector that is shared.
+impl<C: Connector + ?Sized> Connector for Arc<C> {
+    fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
+        (**self).put(object, options)
+    }
+
+    fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
+        (**self).put_batch(objects, options)
+    }
+
+    fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        (**self).get(key, options)
+    }
+
+    fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        (**self).get_batch(keys, options)
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        (**self).exists(key)
+    }
+
+    fn evict(&self, key: &Key) -> Result<()> {
+        (**self).evict(key)
+    }
+
+    fn deferrable(&self) -> Option<&dyn Deferrable> {
+        (**self).deferrable()
+    }
+
+    fn config(&self) -> ConnectorConfig {
+        (**self).config()
+    }
+
+    fn properties(&self) -> Properties {
+        (**self).properties()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        (**self).gc(options)
+    }
+
+    fn close(&self, options: &CloseOptions) -> Result<()> {
+        (**self).close(options)
+    }
+}
+
 /// What opens a connector at first use: its options, read and checked, but with no I/O done yet.
 pub trait Opener: fmt::Debug + Send + Sync {
     /// Opens the connector.
@@ -163,6 +217,7 @@ impl<C: Connector + ?Sized> ConnectorExt for C {}
 
 /// What a connector can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Properties {
     /// The most durable level that it reaches; `None` for memory of the process.
     pub durability: Option<Durability>,
@@ -175,6 +230,25 @@ pub struct Properties {
 impl Properties {
     /// Nothing: not durable, not remote, not shared.
     pub const NONE: Self = Self { durability: None, remote: false, shared: false };
+
+    /// The same properties, reaching that durability.
+    #[must_use]
+    pub const fn durable(self, most: Durability) -> Self {
+        Self { durability: Some(most), ..self }
+    }
+
+    /// The same properties, with calls that wait for another machine.
+    #[must_use]
+    pub const fn remote(self) -> Self {
+        Self { remote: true, ..self }
+    }
+
+    /// The same properties, with objects that other processes can read. Their keys must carry a checksum:
+    /// [`ObjectKey::sealed`](crate::ObjectKey::sealed).
+    #[must_use]
+    pub const fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
 
     /// Refuses a level that is not reached.
     ///

@@ -15,16 +15,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// Bytes were found that are not the object: their size or checksum differs from the key's.
     Corrupt,
-    /// The backend cannot be reached or used now. Nothing was written.
+    /// The backend cannot be reached or used now. A put wrote nothing.
     Unavailable,
-    /// The deadline passed before the backend was asked to write. Nothing was written.
+    /// The deadline passed before the backend was asked to write. A put wrote nothing.
     Timeout,
     /// The outcome is not known. The error carries the key: writing the same bytes again under it, or evicting it, are
     /// both safe.
     Ambiguous,
-    /// No space or quota is left.
+    /// No space or quota is left. A put wrote nothing.
     Full,
-    /// The object is larger than the backend takes.
+    /// The object is larger than the backend takes. A put wrote nothing.
     TooLarge,
     /// The key's connector is known but not active on this host.
     Dormant,
@@ -38,9 +38,9 @@ pub enum ErrorKind {
     NoRoute,
     /// The key holds another object already.
     AlreadyExists,
-    /// The connector does not offer what was asked of it, such as a durability level.
+    /// The connector does not offer what was asked of it, such as a durability level. A put wrote nothing.
     Unsupported,
-    /// The connector was closed.
+    /// The connector was closed. A put wrote nothing.
     Closed,
 }
 
@@ -119,7 +119,10 @@ impl Error {
     /// The error of a system call on `what` (a path or an address).
     ///
     /// The kind follows from the cause: no space or quota is [`Full`](ErrorKind::Full), a file over its limit is
-    /// [`TooLarge`](ErrorKind::TooLarge), anything else [`Unavailable`](ErrorKind::Unavailable).
+    /// [`TooLarge`](ErrorKind::TooLarge), anything else [`Unavailable`](ErrorKind::Unavailable). All of these promise that
+    /// a put wrote nothing: where it may have, undo it first, or say [`Ambiguous`](ErrorKind::Ambiguous) with the key.
+    ///
+    /// The message contains the cause, which is the [`source`](std::error::Error::source) as well, for programs.
     pub fn from_io(action: &str, what: impl fmt::Display, cause: impl Into<io::Error>) -> Self {
         let cause = cause.into();
         let (kind, retryable, advice) = match cause.kind() {
@@ -131,6 +134,9 @@ impl Error {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 (ErrorKind::Unavailable, false, "check who owns it and its mode")
             }
+            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename => {
+                (ErrorKind::Unavailable, false, "correct the path")
+            }
             _ => (ErrorKind::Unavailable, true, "check that it is there and works"),
         };
         let mut error = Self::new(kind, format!("cannot {action} {what}: {cause}; {advice}"));
@@ -139,9 +145,9 @@ impl Error {
         error
     }
 
-    /// The key holds another object already.
-    #[cfg(any(feature = "local", feature = "file"))]
-    pub(crate) fn already_exists(id: &crate::key::ObjectId) -> Self {
+    /// The key holds another object already: `AlreadyExists`.
+    #[must_use]
+    pub fn already_exists(id: &crate::key::ObjectId) -> Self {
         let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
         Self::new(ErrorKind::AlreadyExists, message)
     }
@@ -193,6 +199,13 @@ impl Error {
         if line > 0 && !self.0.message.starts_with("line ") {
             self.0.message = format!("line {line}: {}", self.0.message);
         }
+        self
+    }
+
+    /// The same error, with the option that it is about put in front of its message.
+    #[cfg(feature = "file")]
+    pub(crate) fn of_field(mut self, field: &str) -> Self {
+        self.0.message = format!("{field}: {}", self.0.message);
         self
     }
 

@@ -1,31 +1,40 @@
 //! What keys say of bytes, and whether the bytes agree.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{Key, ObjectId, ObjectKey};
-#[cfg(feature = "file")]
+use crate::key::{Key, MultiKey, ObjectId, ObjectKey};
 use crate::options::Integrity;
 
 /// CRC-64/NVME: what S3 stores beside an object too, and parts of it can be combined.
-#[cfg(feature = "file")]
 fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
 }
 
 impl ObjectKey {
     /// A key that carries the size of its object.
-    pub(crate) fn sized(id: ObjectId, bytes: &[u8]) -> Self {
+    #[must_use]
+    pub fn sized(id: ObjectId, bytes: &[u8]) -> Self {
         Self { id, size: Some(bytes.len() as u64), checksum: None }
     }
 
-    /// A key that carries what `integrity` asks for.
-    #[cfg(feature = "file")]
-    pub(crate) fn sealed(id: ObjectId, bytes: &[u8], integrity: Integrity) -> Self {
+    /// A key that carries the size of its object and, where `integrity` asks for it, the checksum (CRC-64/NVME).
+    ///
+    /// ```
+    /// use crossdock::{Integrity, ObjectKey};
+    /// let key = ObjectKey::sealed("id".into(), b"123456789", Integrity::Checksum);
+    /// assert_eq!((key.size, key.checksum), (Some(9), Some(0xae8b_1486_0a79_9888)));
+    /// assert!(key.verify(b"12345678X", Integrity::Checksum).is_err());
+    /// ```
+    #[must_use]
+    pub fn sealed(id: ObjectId, bytes: &[u8], integrity: Integrity) -> Self {
         let checksum = (integrity == Integrity::Checksum).then(|| checksum(bytes));
         Self { checksum, ..Self::sized(id, bytes) }
     }
 
-    /// Refuses an object of another size.
-    pub(crate) fn verify_size(&self, found: u64) -> Result<()> {
+    /// Refuses an object of another size, in bytes. A key that says no size refuses none.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn verify_size(&self, found: u64) -> Result<()> {
         match self.size {
             Some(size) if size != found => Err(Error::new(
                 ErrorKind::Corrupt,
@@ -36,8 +45,10 @@ impl ObjectKey {
     }
 
     /// Refuses bytes that are not the object's, as far as `integrity` asks and the key tells.
-    #[cfg(feature = "file")]
-    pub(crate) fn verify(&self, bytes: &[u8], integrity: Integrity) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn verify(&self, bytes: &[u8], integrity: Integrity) -> Result<()> {
         self.verify_size(bytes.len() as u64)?;
         let expected = self.size.and(self.checksum).filter(|_| integrity == Integrity::Checksum);
         match expected.map(|expected| (expected, checksum(bytes))) {
@@ -54,18 +65,45 @@ impl ObjectKey {
     }
 }
 
-/// The key of a connector that stores objects itself.
-pub(crate) fn as_object(key: &Key) -> Result<&ObjectKey> {
-    match key {
-        Key::Object(key) => Ok(key),
-        Key::Multi(_) => Err(Error::new(
-            ErrorKind::InvalidKey,
-            "the key names a connector within this one, which is no multi-connector; use keys as put returned them",
-        )),
+impl Key {
+    /// The key of a connector that stores objects itself.
+    ///
+    /// # Errors
+    /// `InvalidKey` for the key of a multi-connector.
+    pub fn as_object(&self) -> Result<&ObjectKey> {
+        match self {
+            Self::Object(key) => Ok(key),
+            Self::Multi(_) => Err(Error::new(
+                ErrorKind::InvalidKey,
+                "the key names a connector within this one, which is no multi-connector; use keys as put returned them",
+            )),
+        }
+    }
+
+    /// The key of a multi-connector.
+    ///
+    /// # Errors
+    /// `InvalidKey` for the key of a connector that stores objects itself.
+    pub fn as_multi(&self) -> Result<&MultiKey> {
+        match self {
+            Self::Multi(key) => Ok(key),
+            Self::Object(_) => Err(Error::new(
+                ErrorKind::InvalidKey,
+                "the key names no connector, but this is a multi-connector, whose keys look like NAME/ID",
+            )),
+        }
     }
 }
 
-#[cfg(all(test, feature = "file"))]
+impl TryFrom<Key> for MultiKey {
+    type Error = Error;
+
+    fn try_from(key: Key) -> Result<Self> {
+        key.as_multi().cloned()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

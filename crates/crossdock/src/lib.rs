@@ -41,7 +41,8 @@
 //! # Where to look
 //! - [`MultiConnector`]: put, get, exists, evict, batches, keys before their objects, `explain`.
 //! - [`Policy`] and [`HostPattern`]: which connector takes what, and where. [`Router`]: the same without any I/O.
-//! - [`Connector`]: the contract of a channel. [`connectors`]: those of this crate. [`testing`]: its tests, for yours.
+//! - [`Connector`]: the contract of a channel. [`connectors`]: those of this crate. `testing` (a feature): its tests, for
+//!   yours.
 //! - [`config`] and [`Registry`]: TOML, JSON, ProxyStore's JSON, types of your own.
 //! - [`Error`]: one type; [`ErrorKind`] says what happened. A missing object is `None`.
 //!
@@ -58,7 +59,6 @@ mod connector;
 pub mod connectors;
 mod error;
 mod hostname;
-#[cfg(any(feature = "local", feature = "file"))]
 mod integrity;
 mod key;
 mod multi;
@@ -68,10 +68,11 @@ mod policy;
 #[cfg(any(feature = "local", feature = "file"))]
 mod process;
 mod registry;
-mod router;
+pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use bytes::Bytes;
 pub use config::ConnectorConfig;
 pub use connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 pub use error::{Error, ErrorKind, Result};
@@ -80,6 +81,6 @@ pub use key::{Key, MultiKey, ObjectId, ObjectKey, ParseKeyError};
 pub use multi::{MultiConnector, MultiConnectorBuilder};
 pub use options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 pub use pattern::HostPattern;
-pub use policy::{HostPatterns, MAX_SIZE, Policy, PolicyBuilder, Reason, Request};
+pub use policy::{HostPatterns, MAX_SIZE_BYTES, Policy, PolicyBuilder, Reason, Request};
 pub use registry::{ConnectorType, Flavor, ProxystoreJson, Registry};
-pub use router::{Candidate, Explanation, HostTable, Lane, Router, Verdict};
+pub use router::{Explanation, Router, Verdict};

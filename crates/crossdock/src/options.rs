@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What survives what, once a put has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Durability {
     /// The object survives the process that put it.
     Process,
@@ -31,6 +32,7 @@ impl Durability {
 /// What is checked of an object before it is handed out, as far as its key tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Integrity {
     /// The size.
     Size,
@@ -52,6 +54,7 @@ impl Integrity {
 
 /// How an object is to be put. Tags count in multi-connectors, at every level of nesting; others ignore them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PutOptions {
     /// Tags that must all be among a policy's `subset_tags`.
     pub subset_tags: Vec<String>,
@@ -68,14 +71,14 @@ impl PutOptions {
         Self::default()
     }
 
-    /// The same options, with subset tags.
+    /// The same options, with more subset tags.
     #[must_use]
     pub fn subset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.subset_tags.extend(tags.into_iter().map(Into::into));
         self
     }
 
-    /// The same options, with superset tags.
+    /// The same options, with more superset tags.
     #[must_use]
     pub fn superset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.superset_tags.extend(tags.into_iter().map(Into::into));
@@ -92,6 +95,7 @@ impl PutOptions {
 
 /// How an object is to be got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GetOptions {
     /// Hand out a view of the stored bytes (a memory map) where the connector can, instead of a copy. A view's
     /// checksum is checked only where `integrity` asks for it here.
@@ -117,6 +121,7 @@ impl GetOptions {
 
 /// What is known of an object before it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyHint {
     /// Its size in bytes. `None`: no size bound of a policy is checked.
     pub size: Option<u64>,
@@ -126,11 +131,59 @@ pub struct KeyHint {
 
 /// What to collect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GcOptions {
     /// Leave what is younger than this: somebody may still be writing it.
     pub min_age: Duration,
     /// Only count.
     pub dry_run: bool,
+}
+
+impl KeyHint {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same hint, with the size in bytes.
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
+
+    /// The same hint, with the options of the put to come.
+    #[must_use]
+    pub fn options(mut self, options: PutOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl GcOptions {
+    /// The same options, leaving what is younger than this.
+    #[must_use]
+    pub fn min_age(mut self, age: Duration) -> Self {
+        self.min_age = age;
+        self
+    }
+
+    /// The same options, only counting.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+}
+
+impl CloseOptions {
+    /// The same options, saying whether to delete all objects.
+    #[must_use]
+    pub fn clear(mut self, clear: bool) -> Self {
+        self.clear = Some(clear);
+        self
+    }
 }
 
 impl Default for GcOptions {
@@ -142,6 +195,7 @@ impl Default for GcOptions {
 
 /// What was collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct GcReport {
     /// How many leftovers were removed (or, in a dry run, would be).
     pub removed: u64,
@@ -161,6 +215,7 @@ impl std::ops::AddAssign for GcReport {
 
 /// How to close.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CloseOptions {
     /// Whether to delete all objects; `None` is what the connector was built with.
     pub clear: Option<bool>,

@@ -12,16 +12,15 @@ use crate::options::PutOptions;
 use crate::pattern::{HostPattern, StepLimitExceeded};
 
 /// The largest `max_size_bytes` by default: Python's `sys.maxsize`.
-pub const MAX_SIZE: u64 = i64::MAX as u64;
+pub const MAX_SIZE_BYTES: u64 = i64::MAX as u64;
 
 /// Which objects a connector takes, and in which order it is asked.
 ///
 /// ```
 /// use crossdock::{Policy, Request};
 /// let policy = Policy::builder().max_size_bytes(1_000).subset_tags(["scratch"]).build()?;
-/// let request = Request { size: Some(999), ..Request::default() };
-/// assert!(policy.accepts(&request, "nid0042"));
-/// assert!(!policy.accepts(&Request { size: Some(1_001), ..request }, "nid0042"));
+/// assert!(policy.accepts(&Request::new().size(1_000), "nid0042"));
+/// assert!(!policy.accepts(&Request::new().size(1_001), "nid0042"));
 /// # Ok::<(), crossdock::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl Policy {
             priority: 0,
             host_pattern: None,
             min_size_bytes: 0,
-            max_size_bytes: MAX_SIZE,
+            max_size_bytes: MAX_SIZE_BYTES,
             subset_tags: Vec::new(),
             superset_tags: Vec::new(),
             fallback: false,
@@ -279,21 +278,22 @@ impl PolicyBuilder {
         self
     }
 
-    /// The largest object that is taken, in bytes. Default [`MAX_SIZE`].
+    /// The largest object that is taken, in bytes. Default [`MAX_SIZE_BYTES`].
     pub fn max_size_bytes(mut self, bytes: u64) -> Self {
         self.policy.max_size_bytes = bytes;
         self
     }
 
-    /// An object's subset tags must all be among these. Default none, so only objects without subset tags are taken.
+    /// Adds tags among which all of an object's subset tags must be. Default none: only objects without subset tags are
+    /// taken.
     pub fn subset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.policy.subset_tags = tags.into_iter().map(Into::into).collect();
+        self.policy.subset_tags.extend(tags.into_iter().map(Into::into));
         self
     }
 
-    /// An object's superset tags must contain all of these. Default none.
+    /// Adds tags that an object's superset tags must all contain. Default none.
     pub fn superset_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.policy.superset_tags = tags.into_iter().map(Into::into).collect();
+        self.policy.superset_tags.extend(tags.into_iter().map(Into::into));
         self
     }
 
@@ -322,6 +322,7 @@ impl PolicyBuilder {
 
 /// What a put asks of the policies. What is `None` is not checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// The object's size in bytes.
     pub size: Option<u64>,
@@ -332,6 +333,33 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// A request that checks the host only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same request, with the object's size in bytes.
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
+
+    /// The same request, with the tags that must all be among a policy's subset tags.
+    #[must_use]
+    pub fn subset_tags(mut self, tags: &'a [String]) -> Self {
+        self.subset_tags = Some(tags);
+        self
+    }
+
+    /// The same request, with the tags among which all of a policy's superset tags must be.
+    #[must_use]
+    pub fn superset_tags(mut self, tags: &'a [String]) -> Self {
+        self.superset_tags = Some(tags);
+        self
+    }
+
     /// The request of a put: its tags are checked also where it has none.
     #[must_use]
     pub fn for_put(size: Option<u64>, options: &'a PutOptions) -> Self {
@@ -396,10 +424,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooSmall { size_bytes, min_size_bytes } => {
-                write!(f, "too small: {size_bytes} bytes, the minimum is {min_size_bytes}")
+                write!(f, "too small: {size_bytes} bytes, the minimum is {min_size_bytes} bytes")
             }
             Self::TooLarge { size_bytes, max_size_bytes } => {
-                write!(f, "too large: {size_bytes} bytes, the maximum is {max_size_bytes}")
+                write!(f, "too large: {size_bytes} bytes, the maximum is {max_size_bytes} bytes")
+            }
+            Self::SubsetTags { not_allowed, subset_tags } if subset_tags.is_empty() => {
+                write!(f, "subset tags not allowed: {not_allowed:?}, the policy lists none")
             }
             Self::SubsetTags { not_allowed, subset_tags } => {
                 write!(f, "subset tags not allowed: {not_allowed:?}, allowed are {subset_tags:?}")

@@ -8,6 +8,18 @@ use serde::{Serialize, Serializer};
 use crate::policy::{Policy, Reason, Request};
 
 /// Policies in the order in which connectors are asked: from the highest priority down, ties as they were given.
+///
+/// ```
+/// use crossdock::router::Lane;
+/// use crossdock::{Policy, Request, Router};
+///
+/// let small = Policy::builder().max_size_bytes(1_000).priority(1).build()?;
+/// let router = Router::new([Lane::new("rest", Policy::any()), Lane::new("small", small)]);
+/// assert_eq!(router.route(&Request::new().size(999), "nid0042"), Some("small"));
+/// let explanation = router.explain(&Request::new().size(2_000), "nid0042");
+/// assert_eq!(explanation.to_string(), "small: too large: 2000 bytes, the maximum is 1000 bytes; rest: accepts");
+/// # Ok::<(), crossdock::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Router {
     entries: Vec<Entry>,
@@ -25,6 +37,7 @@ struct Entry {
 
 /// One connector, as the router knows it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Lane {
     /// The connector's name.
     pub name: Arc<str>,
@@ -32,6 +45,20 @@ pub struct Lane {
     pub policy: Policy,
     /// Whether it is dormant: explained, but never a route.
     pub dormant: bool,
+}
+
+impl Lane {
+    /// A connector that is awake.
+    pub fn new(name: impl Into<Arc<str>>, policy: Policy) -> Self {
+        Self { name: name.into(), policy, dormant: false }
+    }
+
+    /// The same connector, dormant or not.
+    #[must_use]
+    pub fn dormant(mut self, dormant: bool) -> Self {
+        self.dormant = dormant;
+        self
+    }
 }
 
 /// Which policies hold on one host: what a router remembers between requests, as host patterns are slow to match.
@@ -51,6 +78,7 @@ impl HostTable {
 
 /// A connector that takes the request: where it was given, and where it stands in the order of the asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The connector's place in the order in which the connectors were given.
     pub index: usize,
@@ -100,6 +128,15 @@ impl Router {
             .map(|(position, entry)| Candidate { index: entry.index, position })
     }
 
+    /// The connector that takes the request on the host of that name.
+    ///
+    /// For many requests on one host, make a [`HostTable`] once and ask [`next`](Self::next).
+    #[must_use]
+    pub fn route(&self, request: &Request<'_>, hostname: &str) -> Option<&str> {
+        let found = self.next(request, Some(&self.host_table(hostname)), 0)?;
+        self.entries.get(found.position).map(|entry| &*entry.name)
+    }
+
     /// What every policy says to the request on the host of that name.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>, hostname: &str) -> Explanation {
@@ -112,7 +149,9 @@ impl Router {
 impl Entry {
     fn verdict(&self, request: &Request<'_>, hostname: &str) -> Verdict {
         let mut reasons = self.policy.reasons(request, hostname);
-        reasons.extend(self.dormant.then_some(Reason::Dormant));
+        // The host's reason says more; without one, the host has changed since the config was loaded.
+        let says_so = reasons.iter().any(|reason| matches!(reason, Reason::Host { .. } | Reason::HostUndecided { .. }));
+        reasons.extend((self.dormant && !says_so).then_some(Reason::Dormant));
         Verdict { connector: self.name.clone(), accepts: reasons.is_empty(), reasons }
     }
 }

@@ -29,8 +29,8 @@ fn falls_back(policy: Policy) -> Policy {
 fn two(small_policy: Policy) -> (Faulty, Faulty, MultiConnector) {
     let (first, second) = (faulty(), faulty());
     let multi = MultiConnector::builder()
-        .shared("small", first.clone(), small_policy)
-        .shared("rest", second.clone(), Policy::any())
+        .connector("small", first.clone(), small_policy)
+        .connector("rest", second.clone(), Policy::any())
         .build()
         .unwrap();
     (first, second, multi)
@@ -64,7 +64,7 @@ fn a_batch_costs_one_call_a_connector_and_keeps_its_order() {
 #[test]
 fn every_item_is_routed_before_anything_is_written() {
     let (only, _, _) = two(small());
-    let multi = MultiConnector::builder().shared("small", only.clone(), small()).build().unwrap();
+    let multi = MultiConnector::builder().connector("small", only.clone(), small()).build().unwrap();
     let error = multi.put_batch(&objects(&["a", "b", "too long", "c"]), &PutOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoute);
     assert!(error.message().contains("object 2 of 4"), "{error}");
@@ -181,8 +181,8 @@ fn a_batch_whose_fallback_fails_leaves_nothing() {
     let second = FaultyConnector::new(LocalConnector::new());
     let second = Arc::new(second.on_nth(Operation::PutBatch, 2, Effect::Fail(ErrorKind::Full)));
     let multi = MultiConnector::builder()
-        .shared("small", first.clone(), falls_back(small()))
-        .shared("rest", second.clone(), Policy::any())
+        .connector("small", first.clone(), falls_back(small()))
+        .connector("rest", second.clone(), Policy::any())
         .build()
         .unwrap();
     let error = multi.put_batch(&objects(&["a", "long one"]), &PutOptions::new()).unwrap_err();
@@ -235,7 +235,7 @@ impl Connector for Meeting {
     }
 
     fn properties(&self) -> Properties {
-        Properties { remote: true, ..self.inner.properties() }
+        self.inner.properties().remote()
     }
 
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use crossdock::config::Entry;
 use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, LocalOptions};
 use crossdock::testing::{FaultyConnector, Subject};
 use crossdock::{ConnectorConfig, Durability, MultiConnector, Opener, Policy, Registry, Result};
 
 fn reopen(config: &ConnectorConfig) -> Result<Arc<dyn crossdock::Connector>> {
-    let entry = Entry { name: "subject".into(), connector: config.clone(), policy: Policy::any(), line: 0 };
-    Registry::builtin().open(&entry)
+    Registry::builtin().open(config)
 }
 
 fn local() -> Subject {
@@ -51,13 +49,13 @@ fn multi_over_files() -> Subject {
     Subject::new(outer.build().unwrap(), reopen).keeping(dir)
 }
 
-crossdock::conformance!(local, super::local());
-crossdock::conformance!(local_with_quota, super::local_with_quota());
-crossdock::conformance!(file, super::file_with(|options| options));
-crossdock::conformance!(file_on_the_disk, super::file_with(|options| options.durability(crossdock::Durability::Host)));
-crossdock::conformance!(faulty_without_faults, super::faulty_without_faults());
-crossdock::conformance!(multi, super::multi());
-crossdock::conformance!(nested_multi, super::multi_over_files());
+crossdock::conformance!(local, local());
+crossdock::conformance!(local_with_quota, local_with_quota());
+crossdock::conformance!(file, file_with(|options| options));
+crossdock::conformance!(file_on_the_disk, file_with(|options| options.durability(crossdock::Durability::Host)));
+crossdock::conformance!(faulty_without_faults, faulty_without_faults());
+crossdock::conformance!(multi, multi());
+crossdock::conformance!(nested_multi, multi_over_files());
 
 #[test]
 fn a_durability_above_what_files_reach_is_refused_when_they_are_opened() {

@@ -6,7 +6,7 @@ use crossdock::config::{Config, Format};
 use crossdock::connectors::{FileOptions, LocalConnector, LocalOptions};
 use crossdock::testing::{Effect, FaultyConnector, Operation};
 use crossdock::{
-    CloseOptions, ConnectorExt, ErrorKind, Hostname, KeyHint, MAX_SIZE, MultiConnector, MultiConnectorBuilder,
+    CloseOptions, ConnectorExt, ErrorKind, Hostname, KeyHint, MAX_SIZE_BYTES, MultiConnector, MultiConnectorBuilder,
     MultiKey, ObjectKey, Policy, PutOptions, Registry, Request,
 };
 
@@ -33,8 +33,8 @@ mod policy {
     fn defaults_are_those_of_proxystore() {
         let policy = Policy::any();
         assert_eq!((policy.priority(), policy.host_pattern()), (0, None));
-        assert_eq!((policy.min_size_bytes(), policy.max_size_bytes()), (0, MAX_SIZE));
-        assert_eq!(MAX_SIZE, 9_223_372_036_854_775_807, "sys.maxsize");
+        assert_eq!((policy.min_size_bytes(), policy.max_size_bytes()), (0, MAX_SIZE_BYTES));
+        assert_eq!(MAX_SIZE_BYTES, 9_223_372_036_854_775_807, "sys.maxsize");
         assert!(policy.subset_tags().is_empty() && policy.superset_tags().is_empty());
     }
 
@@ -42,10 +42,10 @@ mod policy {
     fn each_argument_left_at_none_is_not_checked() {
         let policy = Policy::builder().min_size_bytes(5).superset_tags(["must"]).build().unwrap();
         assert!(policy.accepts(&Request::default(), "host"));
-        assert!(!policy.accepts(&Request { size: Some(4), ..Request::default() }, "host"));
+        assert!(!policy.accepts(&Request::new().size(4), "host"));
         let (none, unknown) = (tags(&[]), tags(&["x"]));
-        assert!(!policy.accepts(&Request { superset_tags: Some(&none), ..Request::default() }, "host"));
-        assert!(!policy.accepts(&Request { subset_tags: Some(&unknown), ..Request::default() }, "host"));
+        assert!(!policy.accepts(&Request::new().superset_tags(&none), "host"));
+        assert!(!policy.accepts(&Request::new().subset_tags(&unknown), "host"));
     }
 
     #[test]
@@ -58,15 +58,14 @@ mod policy {
     #[test]
     fn both_size_bounds_are_inclusive() {
         let policy = Policy::builder().min_size_bytes(10).max_size_bytes(20).build().unwrap();
-        let takes = |size| policy.accepts(&Request { size: Some(size), ..Request::default() }, "host");
+        let takes = |size| policy.accepts(&Request::new().size(size), "host");
         assert_eq!([9, 10, 20, 21].map(takes), [false, true, true, false]);
     }
 
     #[test]
     fn the_requests_subset_tags_must_be_a_subset_of_the_policys() {
         let policy = Policy::builder().subset_tags(["a", "b"]).build().unwrap();
-        let takes =
-            |given: &[&str]| policy.accepts(&Request { subset_tags: Some(&tags(given)), ..Request::default() }, "host");
+        let takes = |given: &[&str]| policy.accepts(&Request::new().subset_tags(&tags(given)), "host");
         assert!(takes(&[]) && takes(&["a"]) && takes(&["b", "a", "a"]));
         assert!(!takes(&["c"]) && !takes(&["a", "c"]) && !takes(&["A"]));
     }
@@ -74,9 +73,7 @@ mod policy {
     #[test]
     fn the_requests_superset_tags_must_be_a_superset_of_the_policys() {
         let policy = Policy::builder().superset_tags(["a", "b"]).build().unwrap();
-        let takes = |given: &[&str]| {
-            policy.accepts(&Request { superset_tags: Some(&tags(given)), ..Request::default() }, "host")
-        };
+        let takes = |given: &[&str]| policy.accepts(&Request::new().superset_tags(&tags(given)), "host");
         assert!(takes(&["a", "b"]) && takes(&["c", "b", "a"]));
         assert!(!takes(&[]) && !takes(&["a"]) && !takes(&["c"]));
     }
@@ -186,7 +183,7 @@ mod put {
             "policy",
             "constraints",
             "small",
-            "5 bytes, the maximum is 3",
+            "5 bytes, the maximum is 3 bytes",
             "\"u\"",
             "allowed are [\"t\"]",
             "large",
@@ -222,8 +219,8 @@ mod keys {
     fn get_exists_evict_and_get_batch_go_to_the_connector_that_the_key_names() {
         let (first, second) = (faulty(), faulty());
         let multi = MultiConnector::builder()
-            .shared("first", first.clone(), Policy::any())
-            .shared("second", second.clone(), Policy::builder().min_size_bytes(100).priority(-1).build().unwrap())
+            .connector("first", first.clone(), Policy::any())
+            .connector("second", second.clone(), Policy::builder().min_size_bytes(100).priority(-1).build().unwrap())
             .build()
             .unwrap();
         // Put straight into the second, which no policy would choose for it.
@@ -296,10 +293,10 @@ mod keys {
         let tagged = Policy::builder().superset_tags(["t"]).priority(1).build().unwrap();
         let multi = and_local(and_local(local("small", small), "tagged", tagged), "rest", Policy::any());
         let multi = multi.build().unwrap();
-        let name = |size, options| multi.new_key(&KeyHint { size, options }).unwrap().connector_name.to_string();
-        assert_eq!(name(None, PutOptions::new()), "small", "an unknown size is not checked");
-        assert_eq!(name(Some(4), PutOptions::new()), "rest");
-        assert_eq!(name(Some(4), PutOptions::new().superset_tags(["t"])), "tagged");
+        let name = |hint: KeyHint| multi.new_key(&hint).unwrap().connector_name.to_string();
+        assert_eq!(name(KeyHint::new()), "small", "an unknown size is not checked");
+        assert_eq!(name(KeyHint::new().size(4)), "rest");
+        assert_eq!(name(KeyHint::new().size(4).options(PutOptions::new().superset_tags(["t"]))), "tagged");
     }
 
     #[test]
@@ -419,8 +416,8 @@ mod close {
             .on_every(Operation::Close, Effect::Fail(ErrorKind::Unavailable));
         let (failing, last) = (Arc::new(failing), Arc::new(FaultyConnector::new(LocalConnector::new())));
         let multi = MultiConnector::builder()
-            .shared("failing", failing.clone(), Policy::any())
-            .shared("last", last.clone(), Policy::any())
+            .connector("failing", failing.clone(), Policy::any())
+            .connector("last", last.clone(), Policy::any())
             .build()
             .unwrap();
         let error = multi.close(&CloseOptions::default()).unwrap_err();
@@ -443,7 +440,7 @@ mod close {
         build().put("x", &PutOptions::new()).unwrap();
         build().close(&CloseOptions::default()).unwrap();
         assert!(objects.exists());
-        build().close(&CloseOptions { clear: Some(true) }).unwrap();
+        build().close(&CloseOptions::default().clear(true)).unwrap();
         assert!(!objects.exists());
     }
 }

@@ -6,10 +6,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crossdock::config::Config;
 use crossdock::connectors::{FileConnector, FileOptions};
 use crossdock::{
     CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GcOptions, GetOptions, Integrity, Key,
-    KeyHint, ObjectKey, PutOptions,
+    KeyHint, ObjectKey, Opener, PutOptions, Registry,
 };
 use tempfile::TempDir;
 
@@ -39,7 +40,7 @@ fn bare(id: &str) -> Key {
 }
 
 fn everything() -> GcOptions {
-    GcOptions { min_age: Duration::ZERO, dry_run: false }
+    GcOptions::default().min_age(Duration::ZERO)
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn gc_removes_halves_and_nothing_else() {
 
     let young = files.gc(&GcOptions::default()).unwrap();
     assert_eq!((young.removed, young.kept), (0, 2));
-    let counted = files.gc(&GcOptions { dry_run: true, ..everything() }).unwrap();
+    let counted = files.gc(&everything().dry_run(true)).unwrap();
     assert_eq!((counted.removed, counted.bytes), (2, 24));
     assert_eq!(names(dir.path()).len(), 8, "a dry run removes nothing");
     assert_eq!(files.gc(&everything()).unwrap(), counted);
@@ -226,7 +227,7 @@ fn a_close_may_override_what_was_asked_for_at_first() {
     let dir = temp();
     let files = FileConnector::open(&FileOptions::new(dir.path()).clear(true)).unwrap();
     let key = files.put_bytes("object").unwrap();
-    files.close(&CloseOptions { clear: Some(false) }).unwrap();
+    files.close(&CloseOptions::default().clear(false)).unwrap();
     assert!(open(&dir).exists(&key).unwrap());
 }
 
@@ -254,14 +255,64 @@ fn a_directory_that_was_replaced_is_looked_at_anew() {
 }
 
 #[test]
-fn relative_directories_are_fixed_when_they_are_opened() {
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let relative = Path::new(dir.path().file_name().unwrap());
-    let files = FileConnector::open(&FileOptions::new(relative)).unwrap();
-    assert!(files.dir().is_absolute());
-    let config = files.config();
-    let dir = config.options.get("dir").unwrap();
-    assert_eq!(dir.value, files.dir().display().to_string().as_str().into());
+fn relative_directories_are_fixed_when_they_are_named() {
+    let options = FileOptions::new("objects");
+    let here = std::env::current_dir().unwrap().join("objects").display().to_string();
+    assert_eq!(options.config().options.get("dir").unwrap().value, here.as_str().into());
+}
+
+#[test]
+fn a_config_names_no_directory_that_depends_on_the_reader() {
+    for (dir, advice) in [
+        ("objects", "whole path"),
+        ("./objects", "whole path"),
+        ("~/objects", "${env:HOME}/objects"),
+        ("$SCRATCH/objects", "${env:SCRATCH}"),
+    ] {
+        let config = Config::from_text(&format!("[connectors.a]\ntype = \"file\"\ndir = \"{dir}\"")).unwrap();
+        let error = Registry::builtin().connect(&config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.message().contains(advice) && error.message().contains("line 3"), "{error}");
+    }
+}
+
+#[test]
+fn a_path_that_is_no_utf8_is_refused_not_changed() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = temp();
+    let path = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    let error = FileConnector::open(&FileOptions::new(path)).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidConfig && error.message().contains("UTF-8"), "{error}");
+    assert!(names(dir.path()).is_empty());
+}
+
+/// As a config opens it.
+fn lazily(options: &FileOptions) -> std::sync::Arc<dyn Connector> {
+    options.open().unwrap()
+}
+
+#[test]
+fn only_a_put_makes_the_directory_and_reading_without_it_is_unavailable() {
+    let dir = temp();
+    let objects = dir.path().join("a/b");
+    let key = bare(UUID);
+    let reader = lazily(&FileOptions::new(&objects));
+    for error in
+        [reader.get_bytes(&key).unwrap_err(), reader.exists(&key).unwrap_err(), reader.evict(&key).unwrap_err()]
+    {
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("is not there"), "{error}");
+    }
+    assert_eq!(reader.gc(&everything()).unwrap().removed, 0);
+    assert!(names(dir.path()).is_empty());
+    let strict = lazily(&FileOptions::new(&objects).make_dir(false));
+    assert_eq!(strict.put_bytes("x").unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(names(dir.path()).is_empty());
+
+    let key = lazily(&FileOptions::new(&objects)).put_bytes("object").unwrap();
+    assert_eq!(reader.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]), "it sees what came later");
+    assert_eq!(strict.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
+    strict.put_bytes("there now").unwrap();
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crossdock::{Lane, Policy, PutOptions, Request, Router};
+use crossdock::router::Lane;
+use crossdock::{Policy, PutOptions, Request, Router};
 
 /// A policy as ProxyStore's rules speak of it.
 struct Plain {
@@ -37,7 +38,7 @@ impl Plain {
             priority: rng.i64(-2..3),
             hosts: (rng.u8(0..3) == 0).then(|| some_of(rng, &PATTERNS)),
             min: if rng.bool() { 0 } else { x.min(y) },
-            max: if rng.bool() { crossdock::MAX_SIZE } else { x.max(y) },
+            max: if rng.bool() { crossdock::MAX_SIZE_BYTES } else { x.max(y) },
             subset: some_of(rng, &TAGS),
             superset: if rng.bool() { Vec::new() } else { some_of(rng, &TAGS) },
         }
@@ -98,11 +99,7 @@ fn a_million_random_requests_go_where_a_plain_router_sends_them() {
     for _ in 0..SETS {
         let policies: Vec<Plain> = (0..rng.usize(0..6)).map(|_| Plain::random(&mut rng)).collect();
         let lanes = policies.iter().enumerate();
-        let router = Router::new(lanes.map(|(index, plain)| Lane {
-            name: index.to_string().into(),
-            policy: plain.policy(),
-            dormant: false,
-        }));
+        let router = Router::new(lanes.map(|(index, plain)| Lane::new(index.to_string(), plain.policy())));
         for _ in 0..REQUESTS {
             let host = HOSTS[rng.usize(..HOSTS.len())];
             let size = rng.bool().then(|| rng.u64(0..22));

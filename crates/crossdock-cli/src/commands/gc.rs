@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Result<Exit, Failure> {
     let multi = setup::connect(globals)?;
-    let options = GcOptions { min_age: arguments.min_age, dry_run: arguments.dry_run };
+    let options = GcOptions::default().min_age(arguments.min_age).dry_run(arguments.dry_run);
     let (mut sum, mut failed) = (GcReport::default(), None);
     for (_, outcome) in multi.gc_each(&options) {
         match outcome {
@@ -59,7 +59,7 @@ pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 fn sentence(report: &GcReport, dry_run: bool) -> String {
-    let GcReport { removed, bytes, kept } = *report;
+    let GcReport { removed, bytes, kept, .. } = *report;
     let (did, left) = if dry_run { ("would remove", "leave") } else { ("removed", "left") };
     let noun = if removed == 1 { "leftover" } else { "leftovers" };
     format!("{did} {removed} {noun} ({}), {left} {kept} that may still be in use", format_size(bytes))

@@ -19,7 +19,8 @@ use crate::setup::Setup;
 
 const AFTER_HELP: &str = "\
 Every file must be readable and must have a route before the first one is stored. A key that was printed is stored, \
-also where a later file fails. Objects pass through memory.
+also where a later file fails. Objects pass through memory. A nested multi-connector counts as one route; its own \
+policies are asked when the object is stored.
 
 Examples:
   crossdock put a.npy b.npy
@@ -117,10 +118,15 @@ impl Store {
         let stored = self.multi.put(object, &self.options);
         // The bar makes room for the key.
         drop(progress);
+        let expected = self.multi.explain(Some(size as u64), &self.options).route;
         let key = stored.map_err(|error| Failure::from(error).context(format_args!("this was {}", shown(&name))))?;
         // A fallback or a nested connector may have led there.
         if self.setup.forgets_object(&key) {
             return Err(will_be_forgotten(&key.connector_name));
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != key.connector_name) {
+            let (from, to, name) = (&*expected, &*key.connector_name, shown(&name));
+            output::warn(self.format, &format!("connector {from:?} could not take {name}; it went to {to:?} instead"));
         }
         self.announce(&key, size, &name).map_err(|cause| self.take_back(&key, &name, &cause))
     }

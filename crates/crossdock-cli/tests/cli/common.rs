@@ -38,8 +38,26 @@ impl Site {
     /// With a config in `crossdock.toml`, which `CROSSDOCK_CONFIG` names.
     pub(crate) fn with(config: &str) -> Self {
         let site = Self::new();
-        site.write("crossdock.toml", config);
+        site.write_config("crossdock.toml", config);
         site
+    }
+
+    /// A config whose directories, written relative in the tests, are in the site.
+    pub(crate) fn write_config(&self, name: &str, config: &str) -> PathBuf {
+        let mut text = config.to_owned();
+        for opening in ["dir = \"", "dir\": \""] {
+            let mut parts = text.split(opening).map(str::to_owned);
+            let first = parts.next().unwrap_or_default();
+            text = parts.fold(first, |text, part| {
+                let root = if part.starts_with(['/', '$', '~']) { String::new() } else { format!("{}/", self.root()) };
+                text + opening + &root + &part
+            });
+        }
+        self.write(name, text)
+    }
+
+    pub(crate) fn root(&self) -> String {
+        self.0.path().display().to_string()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

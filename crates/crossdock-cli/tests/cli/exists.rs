@@ -21,7 +21,7 @@ fn keys_come_as_lines_too() {
     let key = site.put(b"a");
     let input = format!("\n{key}\r\n\n  {key}");
     assert_eq!(site.run_with(&["exists", "-"], input.as_bytes()).ended(0).out(), "true\ntrue\n");
-    assert_eq!(site.run_with(&["exists", "-"], b"").ended(0).out(), "");
+    site.run_with(&["exists", "-"], b"\n").failed(2).says(&["has no keys"]);
     let refused = site.run_with(&["exists", &key, "-"], b"no key\n").failed(2);
     assert_eq!(refused.out(), "");
     site.run_with(&["exists", "-"], b"file/\xff\n").failed(2);

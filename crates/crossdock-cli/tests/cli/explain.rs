@@ -11,13 +11,12 @@ fn text_is_a_table() {
         site.run(&["explain", "--size", "3MB", "--subset-tag", "checkpoint", "--host", "login1"]).ended(0).quiet();
     assert_eq!(
         done.out(),
-        "route: large\n\n\
-         far    subset tags not allowed: [\"checkpoint\"], allowed are []\n       \
-                host \"login1\" does not match \"nid\\\\d+\"\n       \
-                dormant on this host\n\
-         small  too large: 3000000 bytes, the maximum is 10\n       \
-                subset tags not allowed: [\"checkpoint\"], allowed are []\n\
-         large  accepts\n"
+        "route: large (3.00 MB on host login1)\n\n\
+         far    subset tags not allowed: [\"checkpoint\"], the policy lists none\n       \
+                host \"login1\" does not match \"nid\\\\d+\"\n\
+         small  too large: 3000000 bytes, the maximum is 10 bytes\n       \
+                subset tags not allowed: [\"checkpoint\"], the policy lists none\n\
+         large  accepts; if it cannot be used, the put fails\n"
     );
 }
 
@@ -31,7 +30,7 @@ fn json_is_the_explanation() {
             {"connector": "far", "accepts": true, "reasons": []},
             {"connector": "small", "accepts": false, "reasons": [{
                 "reason": "too_large", "size_bytes": 67_108_864, "max_size_bytes": 10,
-                "message": "too large: 67108864 bytes, the maximum is 10"
+                "message": "too large: 67108864 bytes, the maximum is 10 bytes"
             }]},
             {"connector": "large", "accepts": true, "reasons": []}
         ]})
@@ -45,7 +44,7 @@ fn no_route_is_a_no() {
     let done = site.run(&["explain", "--subset-tag", "a", "--subset-tag", "b", "--format", "json"]).ended(1).quiet();
     assert_eq!(done.json()["route"], serde_json::Value::Null);
     let done = site.run(&["explain", "--subset-tag", "x"]).ended(1).quiet();
-    assert!(done.out().starts_with("route: none\n"), "{done:?}");
+    assert!(done.out().starts_with("route: none ("), "{done:?}");
     let done = Site::with("").run(&["explain"]).ended(1).quiet();
     assert!(done.out().contains("no connectors"), "{done:?}");
 }
@@ -64,4 +63,17 @@ fn sizes_that_are_none_are_refused() {
         site.run(&["explain", "--size", size]).ended(2).says(&[word]);
     }
     site.run(&["explain", "--size", "18446744073709551615"]).ended(1);
+}
+
+#[test]
+fn text_says_what_happens_when_the_route_is_out_of_order() {
+    let site = Site::with(
+        "[connectors.first]\ntype = \"file\"\ndir = \"crossdock.toml/x\"\npolicy = { fallback = true, priority = 1 }\n\
+         [connectors.second]\ntype = \"file\"\ndir = \"o\"",
+    );
+    let done = site.run(&["explain"]).ended(0).quiet();
+    assert!(done.out().contains("accepts; if it cannot be used, the object goes to second"), "{done:?}");
+    let stored = site.run_with(&["put", "-"], b"x").ended(0);
+    assert!(stored.out().starts_with("second/"), "{stored:?}");
+    assert!(stored.stderr.contains("\"first\" could not take"), "{stored:?}");
 }

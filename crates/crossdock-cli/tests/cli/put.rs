@@ -135,7 +135,7 @@ fn printed_keys_are_stored_though_a_later_file_fails() {
     let failed = site.run(&["--format", "json", "put", "b"]).ended(3);
     let error = failed.error();
     assert_eq!((&error["kind"], &error["connector"]), (&"unavailable".into(), &"broken".into()));
-    assert_eq!((&error["operation"], &error["retryable"]), (&"put".into(), &true.into()));
+    assert_eq!((&error["operation"], &error["retryable"]), (&"put".into(), &false.into()));
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn a_full_disk_ends_with_3() {
 #[test]
 fn a_full_disk_for_errors_leaves_the_exit_code() {
     let site = Site::new();
+    site.put(b"makes the directory");
     assert_eq!(site.shell("$crossdock get file/x 2>/dev/full").ended(1).stderr, "");
     site.shell("$crossdock frobnicate 2>/dev/full").ended(2);
     site.shell("$crossdock put missing 2>&-").ended(2);

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::fields::with_nearest;
 use crate::config::value::{ConnectorConfig, Node, Table, Value, invalid};
 use crate::config::{json, toml};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +19,7 @@ pub struct Config {
 
 /// One connector of a config.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its name.
     pub name: Arc<str>,
@@ -126,8 +126,17 @@ impl Config {
         };
         if let Some((name, node)) = table.iter().find(|(name, node)| is_foreign(name, node)) {
             let place = if place.is_empty() { "the config" } else { place };
-            let known = std::iter::once("connectors");
-            return Err(invalid(node.line, format_args!("{place}: unknown field {}", with_nearest(name, known))));
+            let shown: String = name.chars().take(80).collect();
+            let message =
+                format_args!("{place}: unknown field {shown:?}; connectors stand in tables [connectors.NAME]");
+            return Err(invalid(node.line, message));
+        }
+        if let Some(Node { value: Value::List(items), line }) = table.get("connectors")
+            && items.iter().any(|item| matches!(item.value, Value::Table(_)))
+            && items.len() != 3
+        {
+            let message = "connectors: is a list; write a table for each connector instead: [connectors.NAME]";
+            return Err(invalid(*line, message));
         }
         let Some(connectors) = ours else { return Self::read_entries(table, place) };
         let place = if place.is_empty() { "connectors".to_owned() } else { format!("{place}.connectors") };
@@ -136,6 +145,9 @@ impl Config {
 
     fn read_entries(table: &Table, place: &str) -> Result<Self> {
         let read = |(name, node): (&str, &Node)| {
+            if name.is_empty() {
+                return Err(invalid(node.line, format_args!("{place}: a connector has an empty name; give it one")));
+            }
             let place = if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
             Entry::read(name, node, &place)
         };
@@ -166,6 +178,11 @@ impl Config {
 }
 
 impl Entry {
+    /// An entry that comes from no text.
+    pub fn new(name: impl Into<Arc<str>>, connector: ConnectorConfig, policy: Policy) -> Self {
+        Self { name: name.into(), connector, policy, line: 0 }
+    }
+
     fn read(name: &str, node: &Node, place: &str) -> Result<Self> {
         match &node.value {
             Value::Table(table) => Self::read_table(name, table, place, node.line),

@@ -1,5 +1,6 @@
 //! Reading a table whose fields are declared: one declaration serves reading, error messages and the JSON Schema.
 
+use crate::config::policy::POLICY_FIELDS;
 use crate::config::reference::Reference;
 use crate::config::size::parse_size;
 use crate::config::value::{Node, Table, Value, invalid};
@@ -7,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// Declares one field of a config table.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct FieldSpec {
     /// Its name.
     pub name: &'static str,
@@ -16,6 +18,28 @@ pub struct FieldSpec {
     pub kind: FieldKind,
     /// What it means, with its unit and its default, in one sentence.
     pub doc: &'static str,
+    /// Whether a table without it is wrong: for the JSON Schema.
+    pub required: bool,
+}
+
+impl FieldSpec {
+    /// A field that may be left out.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: FieldKind, doc: &'static str) -> Self {
+        Self { name, alias: None, kind, doc, required: false }
+    }
+
+    /// The same field, read under another name too.
+    #[must_use]
+    pub const fn alias(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    /// The same field, which must be given.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
 }
 
 /// What a field holds.
@@ -58,6 +82,10 @@ impl<'a> Fields<'a> {
         for (name, node) in table.iter() {
             let spec = specs.iter().find(|spec| spec.name == name || spec.alias == Some(name));
             let Some(spec) = spec else {
+                if is_of_the_policy(name) && !is_of_the_policy(specs.first().map_or("", |spec| spec.name)) {
+                    let message = format!("{name:?} belongs into the policy: policy = {{ {name} = ... }}");
+                    return Err(fields.error(node.line, message));
+                }
                 let known = specs.iter().map(|spec| spec.name);
                 return Err(fields.error(node.line, format_args!("unknown field {}", with_nearest(name, known))));
             };
@@ -203,6 +231,10 @@ impl<'a> Fields<'a> {
             .collect();
         texts.map(Some).ok_or_else(|| self.wrong(field, "must be a list of strings only"))
     }
+}
+
+fn is_of_the_policy(name: &str) -> bool {
+    POLICY_FIELDS.iter().any(|spec| spec.name == name)
 }
 
 /// `"given"; the nearest known is "name"` if one is near, else all that are known.

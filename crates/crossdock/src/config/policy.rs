@@ -7,50 +7,35 @@ use crate::policy::{HostPatterns, Policy};
 
 /// The fields of a policy.
 pub const POLICY_FIELDS: &[FieldSpec] = &[
-    FieldSpec {
-        name: "priority",
-        alias: None,
-        kind: FieldKind::Integer,
-        doc: "Connectors with a higher priority are asked first; ties in the order of the config. Default 0.",
-    },
-    FieldSpec {
-        name: "host_pattern",
-        alias: None,
-        kind: FieldKind::Patterns,
-        doc: "The hosts on which the connector is active: one pattern or a list, matched against the whole hostname \
+    FieldSpec::new(
+        "priority",
+        FieldKind::Integer,
+        "Connectors with a higher priority are asked first; ties in the order of the config. Default 0.",
+    ),
+    FieldSpec::new(
+        "host_pattern",
+        FieldKind::Patterns,
+        "The hosts on which the connector is active: one pattern or a list, matched against the whole hostname \
               as Python's re.fullmatch does. Default: every host.",
-    },
-    FieldSpec {
-        name: "min_size_bytes",
-        alias: None,
-        kind: FieldKind::Size,
-        doc: "The smallest object that is taken, in bytes. Default 0.",
-    },
-    FieldSpec {
-        name: "max_size_bytes",
-        alias: None,
-        kind: FieldKind::Size,
-        doc: "The largest object that is taken, in bytes. Default 9223372036854775807.",
-    },
-    FieldSpec {
-        name: "subset_tags",
-        alias: None,
-        kind: FieldKind::Strings,
-        doc: "An object's subset tags must all be among these. Default none.",
-    },
-    FieldSpec {
-        name: "superset_tags",
-        alias: None,
-        kind: FieldKind::Strings,
-        doc: "An object's superset tags must contain all of these. Default none.",
-    },
-    FieldSpec {
-        name: "fallback",
-        alias: None,
-        kind: FieldKind::Bool,
-        doc: "Whether a put that fails here without having written anything goes on to the next valid connector. \
+    ),
+    FieldSpec::new("min_size_bytes", FieldKind::Size, "The smallest object that is taken, in bytes. Default 0."),
+    FieldSpec::new(
+        "max_size_bytes",
+        FieldKind::Size,
+        "The largest object that is taken, in bytes. Default 9223372036854775807.",
+    ),
+    FieldSpec::new("subset_tags", FieldKind::Strings, "An object's subset tags must all be among these. Default none."),
+    FieldSpec::new(
+        "superset_tags",
+        FieldKind::Strings,
+        "An object's superset tags must contain all of these. Default none.",
+    ),
+    FieldSpec::new(
+        "fallback",
+        FieldKind::Bool,
+        "Whether a put that fails here without having written anything goes on to the next valid connector. \
               Default false.",
-    },
+    ),
 ];
 
 impl Policy {

@@ -9,9 +9,18 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) fn parse(text: &str) -> Result<Table> {
     let parsed = DeTable::parse(text).map_err(|why| {
         let line = why.span().map_or(0, |span| line_of(text, span.start));
-        invalid(line, format_args!("not valid TOML: {}", why.message().replace('\n', ", ")))
+        invalid(line, format_args!("not valid TOML: {}{}", why.message().replace('\n', ", "), advice(why.message())))
     })?;
     read_table(text, parsed.get_ref())
+}
+
+/// For the two slips that are made most.
+fn advice(message: &str) -> &'static str {
+    if message.contains("escape") {
+        "; in double quotes write \\\\ for a backslash, or use single quotes: 'nid\\d+'"
+    } else {
+        "; a config is TOML, or JSON that begins with a brace"
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -167,11 +167,19 @@ impl Table {
 
 /// All that another process needs to build one connector: the name of its type and its options.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ConnectorConfig {
     /// The type's name, such as `"file"`, or a class path of Python.
     pub type_name: String,
     /// The type's options, by their names.
     pub options: Table,
+}
+
+impl ConnectorConfig {
+    /// A config of that type and with those options.
+    pub fn new(type_name: impl Into<String>, options: Table) -> Self {
+        Self { type_name: type_name.into(), options }
+    }
 }
 
 /// An `InvalidConfig` error that begins with the line, where one is known.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Table};
 use crate::connector::{Connector, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::integrity::as_object;
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::process;
@@ -31,18 +30,12 @@ pub struct LocalOptions {
 impl LocalOptions {
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec {
-            name: "max_total_bytes",
-            alias: None,
-            kind: FieldKind::Size,
-            doc: "The most bytes that all objects together may take. Default: no bound.",
-        },
-        FieldSpec {
-            name: "include_data_in_config",
-            alias: None,
-            kind: FieldKind::Bool,
-            doc: "Read because ProxyStore writes it; without effect.",
-        },
+        FieldSpec::new(
+            "max_total_bytes",
+            FieldKind::Size,
+            "The most bytes that all objects together may take. Default: no bound.",
+        ),
+        FieldSpec::new("include_data_in_config", FieldKind::Bool, "Read because ProxyStore writes it; without effect."),
     ];
 
     /// Reads the options from a config.
@@ -197,7 +190,7 @@ impl LocalConnector {
     }
 
     fn find(&self, key: &Key) -> Result<Option<Bytes>> {
-        let key = as_object(key)?;
+        let key = key.as_object()?;
         let found = self.read(&key.id)?.get(&key.id).cloned();
         match &found {
             Some(object) => key.verify_size(object.len() as u64)?,
@@ -254,7 +247,7 @@ impl Connector for LocalConnector {
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
-        let id = &as_object(key)?.id;
+        let id = &key.as_object()?.id;
         // Dropped after the lock: dropping may run code of whoever owns the buffer.
         let evicted = self.write(id)?.remove(id);
         match &evicted {
@@ -309,7 +302,7 @@ impl Deferrable for LocalConnector {
 
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
         self.properties().require(options.durability)?;
-        let key = as_object(key)?;
+        let key = key.as_object()?;
         self.refuse_foreign(&key.id)?;
         key.verify_size(object.len() as u64)?;
         let mut shard = self.write(&key.id)?;

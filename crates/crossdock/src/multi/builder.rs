@@ -24,15 +24,10 @@ pub struct MultiConnectorBuilder {
 }
 
 impl MultiConnectorBuilder {
-    /// Adds a connector that is open. It is never dormant: where its policy does not hold, it is read from, but not
-    /// written to.
+    /// Adds a connector that is open, alone or shared in an [`Arc`]. It is never dormant: where its policy does not hold,
+    /// it is read from, but not written to.
     pub fn connector(self, name: impl Into<Arc<str>>, connector: impl Connector + 'static, policy: Policy) -> Self {
-        self.shared(name, Arc::new(connector), policy)
-    }
-
-    /// Adds a connector that is open and that others use as well.
-    pub fn shared(self, name: impl Into<Arc<str>>, connector: Arc<dyn Connector>, policy: Policy) -> Self {
-        self.add(name.into(), policy, State::Open(connector))
+        self.add(name.into(), policy, State::Open(Arc::new(connector)))
     }
 
     /// Adds a connector that is opened at first use. It is dormant if its policy does not hold on this host when

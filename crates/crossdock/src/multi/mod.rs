@@ -36,7 +36,9 @@ use slot::Slot;
 /// - Where a policy says `fallback = true`, a put that failed there without having written anything goes on to the next
 ///   valid connector.
 ///
-/// It is itself a [`Connector`], and can be nested; nested ones get the tags.
+/// It is itself a [`Connector`], and can be nested; nested ones get the tags. The methods here speak of [`MultiKey`] and
+/// [`Config`], those of the trait of [`Key`] and [`ConnectorConfig`]: `Key::from(multi_key)` and `MultiKey::try_from(key)`
+/// lead from the one to the other.
 ///
 /// ```
 /// use crossdock::connectors::LocalConnector;
@@ -66,7 +68,8 @@ impl MultiConnector {
         MultiConnectorBuilder::default()
     }
 
-    /// Stores `object` in the first connector whose policy takes it.
+    /// Stores `object` in the first connector whose policy takes it. Vectors, strings and [`Bytes`] are taken without a
+    /// copy; for borrowed bytes that do not live for ever, `Bytes::copy_from_slice`.
     ///
     /// # Errors
     /// `NoRoute`, or what the connector says.
@@ -151,6 +154,24 @@ impl MultiConnector {
     #[must_use]
     pub fn config(&self) -> Config {
         Config::new(self.slots.iter().map(Slot::entry))
+    }
+
+    /// Opens every connector that is active here and tests it.
+    ///
+    /// # Errors
+    /// All connectors are visited first; then what they said. [`check_each`](Self::check_each) tells them apart.
+    pub fn check(&self) -> Result<()> {
+        all_of(self.check_each()).map(drop)
+    }
+
+    /// Collects garbage in every connector that is active here.
+    ///
+    /// # Errors
+    /// All connectors are visited first; then what they said. [`gc_each`](Self::gc_each) tells them apart.
+    pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        let mut sum = GcReport::default();
+        all_of(self.gc_each(options))?.into_iter().for_each(|report| sum += report);
+        Ok(sum)
     }
 
     /// Opens every connector that is active here and tests it, in the order of the config.
@@ -358,16 +379,6 @@ impl fmt::Debug for MultiConnector {
     }
 }
 
-fn as_multi(key: &Key) -> Result<&MultiKey> {
-    match key {
-        Key::Multi(key) => Ok(key),
-        Key::Object(_) => Err(Error::new(
-            ErrorKind::InvalidKey,
-            "the key belongs to a single connector, but this is a multi-connector; its keys look like NAME/ID",
-        )),
-    }
-}
-
 impl Connector for MultiConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         Ok(self.put_object(object, options)?.into())
@@ -378,20 +389,20 @@ impl Connector for MultiConnector {
     }
 
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
-        self.get_with(as_multi(key)?, options)
+        self.get_with(key.as_multi()?, options)
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        let keys: Vec<&MultiKey> = keys.iter().map(as_multi).collect::<Result<_>>()?;
+        let keys: Vec<&MultiKey> = keys.iter().map(Key::as_multi).collect::<Result<_>>()?;
         self.get_objects(keys.into_iter(), options)
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
-        Self::exists(self, as_multi(key)?)
+        Self::exists(self, key.as_multi()?)
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
-        Self::evict(self, as_multi(key)?)
+        Self::evict(self, key.as_multi()?)
     }
 
     fn deferrable(&self) -> Option<&dyn Deferrable> {
@@ -415,14 +426,12 @@ impl Connector for MultiConnector {
 
     fn check(&self) -> Result<()> {
         self.require_open()?;
-        all_of(self.check_each()).map(drop)
+        Self::check(self)
     }
 
     fn gc(&self, options: &GcOptions) -> Result<GcReport> {
         self.require_open()?;
-        let mut sum = GcReport::default();
-        all_of(self.gc_each(options))?.into_iter().for_each(|report| sum += report);
-        Ok(sum)
+        Self::gc(self, options)
     }
 
     fn close(&self, options: &CloseOptions) -> Result<()> {
@@ -436,6 +445,6 @@ impl Deferrable for MultiConnector {
     }
 
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
-        Self::set(self, as_multi(key)?, object, options)
+        Self::set(self, key.as_multi()?, object, options)
     }
 }

@@ -70,7 +70,7 @@ impl Slot {
 
     pub(super) fn dormant_error(&self, hostname: &str) -> Error {
         let why = match self.policy.host_reason(hostname) {
-            Some(reason) => reason.to_string(),
+            Some(reason) => format!("{reason}; read it on a host that does"),
             None => "its host pattern did not match when the config was loaded; load it again".to_owned(),
         };
         Error::new(ErrorKind::Dormant, format!("the connector is dormant on this host: {why}"))

@@ -39,24 +39,19 @@ fn file() -> ConnectorType {
     let mut file =
         ConnectorType::new("file", FileOptions::FIELDS, |fields| Ok(Arc::new(FileOptions::from_fields(fields)?)))
             .class_paths(class_paths("file", "FileConnector"));
-    file.required = &["dir"];
     // ProxyStore clears by default: a config that is silent would delete the directory over there.
     file.python_fields = vec![("clear", false.into()), ("buffering", (-1_i64).into())];
     file
 }
 
-const MULTI_FIELDS: &[FieldSpec] = &[FieldSpec {
-    name: "connectors",
-    alias: None,
-    kind: FieldKind::Connectors,
-    doc: "The connectors of the nested multi-connector. Required.",
-}];
+const MULTI_FIELDS: &[FieldSpec] =
+    &[FieldSpec::new("connectors", FieldKind::Connectors, "The connectors of the nested multi-connector. Required.")
+        .required()];
 
 fn multi() -> ConnectorType {
     ConnectorType {
         name: "multi".to_owned(),
         fields: MULTI_FIELDS,
-        required: &["connectors"],
         class_paths: class_paths("multi", "MultiConnector").to_vec(),
         python_fields: Vec::new(),
         read: Arc::new(|scope, table, place| Ok(Arc::new(MultiOptions::read(scope, table, place)?))),

@@ -47,7 +47,6 @@ fn build(lanes: &[Lane], hostname: Hostname) -> Result<MultiConnector> {
 pub struct ConnectorType {
     name: String,
     fields: &'static [FieldSpec],
-    required: &'static [&'static str],
     class_paths: Vec<String>,
     /// What ProxyStore's class wants to see in its config besides our options.
     python_fields: Vec<(&'static str, Value)>,
@@ -78,7 +77,6 @@ impl ConnectorType {
         Self {
             name: name.into(),
             fields,
-            required: &[],
             class_paths: Vec::new(),
             python_fields: Vec::new(),
             read: Arc::new(move |_, table, place| read(&Fields::new(table, place, fields)?)),
@@ -181,13 +179,14 @@ impl Registry {
         build(&lanes, hostname)
     }
 
-    /// Opens the connector of one entry, now.
+    /// Opens one connector, now.
     ///
     /// # Errors
     /// As [`connect`](Self::connect), and what opening says.
-    pub fn open(&self, entry: &Entry) -> Result<Arc<dyn Connector>> {
+    pub fn open(&self, config: &ConnectorConfig) -> Result<Arc<dyn Connector>> {
+        let entry = Entry::new("connector", config.clone(), Policy::any());
         let scope = Scope { registry: self, hostname: &Hostname::from_environment() };
-        scope.opener(entry, &format!("connectors.{}", entry.name))?.open()
+        scope.opener(&entry, "connector")?.open()
     }
 
     /// Every way in which a config that can be loaded is wrong all the same: classes of Python that nothing here opens.

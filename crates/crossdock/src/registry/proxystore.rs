@@ -75,7 +75,9 @@ impl Registry {
                 continue;
             }
             if flavor == Flavor::Proxystore && matches!(&node.value, Value::String(text) if text.contains("${")) {
-                left_out.push(format!("{place}: ProxyStore takes the reference in {field:?} literally"));
+                left_out.push(format!(
+                    "{place}: ProxyStore takes the reference in {field:?} literally; write the path there"
+                ));
             }
             options.set(alias.unwrap_or(field), node.value.clone());
         }

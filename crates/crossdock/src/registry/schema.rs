@@ -14,8 +14,7 @@ impl Registry {
         let ours: Vec<Value> =
             self.types().iter().map(|known| json!({"$ref": format!("#/$defs/{}", known.name)})).collect();
         let mut definitions = Map::new();
-        definitions
-            .insert("policy".to_owned(), table(POLICY_FIELDS, &[], &Map::new(), "Which objects a connector takes."));
+        definitions.insert("policy".to_owned(), table(POLICY_FIELDS, &Map::new(), "Which objects a connector takes."));
         definitions.insert("entry".to_owned(), json!({ "oneOf": ours }));
         definitions.insert("proxystore_entry".to_owned(), self.proxystore_entry());
         for known in self.types() {
@@ -61,11 +60,11 @@ impl ConnectorType {
         let mut extra = Map::new();
         extra.insert("type".to_owned(), json!({ "enum": names }));
         extra.insert("policy".to_owned(), json!({"$ref": "#/$defs/policy"}));
-        table(self.fields, self.required, &extra, &format!("A connector of the type \"{}\".", self.name))
+        table(self.fields, &extra, &format!("A connector of the type \"{}\".", self.name))
     }
 }
 
-fn table(fields: &[FieldSpec], required: &[&str], extra: &Map<String, Value>, doc: &str) -> Value {
+fn table(fields: &[FieldSpec], extra: &Map<String, Value>, doc: &str) -> Value {
     let mut properties = extra.clone();
     let mut demands: Vec<Value> = Vec::new();
     for field in fields {
@@ -75,7 +74,7 @@ fn table(fields: &[FieldSpec], required: &[&str], extra: &Map<String, Value>, do
             let both = json!({"required": [field.name, alias]});
             demands.push(json!({ "not": both }));
         }
-        if required.contains(&field.name) {
+        if field.required {
             let names = std::iter::once(field.name).chain(field.alias);
             let one: Vec<Value> = names.map(|name| json!({"required": [name]})).collect();
             demands.push(json!({ "anyOf": one }));

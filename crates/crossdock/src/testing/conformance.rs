@@ -76,7 +76,7 @@ impl fmt::Debug for Subject {
 /// fn subject() -> Subject {
 ///     Subject::new(LocalConnector::new(), |_| Ok(Arc::new(LocalConnector::new())))
 /// }
-/// crossdock::conformance!(local, super::subject());
+/// crossdock::conformance!(local, subject());
 /// ```
 #[macro_export]
 macro_rules! conformance {
@@ -95,6 +95,10 @@ macro_rules! conformance {
     };
     (@rules $name:ident, $subject:expr, $($rule:ident),* $(,)?) => {
         mod $name {
+            #[expect(clippy::allow_attributes, reason = "whether the expression needs the imports is not known here")]
+            #[allow(unused_imports)]
+            use super::*;
+
             $(#[test]
             fn $rule() {
                 $crate::testing::conformance::$rule(&$subject);

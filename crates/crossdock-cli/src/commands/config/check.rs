@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use crossdock::config::Entry;
-use crossdock::{Error, MultiConnector};
+use crossdock::{Error, MultiConnector, PutOptions, Reason};
 use serde::Serialize;
 use serde_json::json;
 
@@ -39,6 +39,9 @@ struct Finding {
     state: State,
     ok: bool,
     error: Option<String>,
+    /// Why it is dormant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dormant: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -67,8 +70,18 @@ pub(crate) fn run(globals: &Globals) -> Result<Exit, Failure> {
 fn findings(setup: &Setup, multi: &MultiConnector) -> Vec<Finding> {
     let unknown = setup.registry.unknown_classes(&setup.config);
     let checked: HashMap<Arc<str>, Result<(), Error>> = multi.check_each().into_iter().collect();
-    let entries = setup.config.entries().iter();
-    entries.map(|entry| finding(entry, unknown.contains(&entry), checked.get(&entry.name))).collect()
+    let verdicts = multi.explain(None, &PutOptions::new()).verdicts;
+    let asleep = |entry: &Entry| {
+        let verdict = verdicts.iter().find(|verdict| verdict.connector == entry.name)?;
+        let is_host = |reason: &&Reason| matches!(reason, Reason::Host { .. } | Reason::HostUndecided { .. });
+        verdict.reasons.iter().find(is_host).map(ToString::to_string)
+    };
+    let one = |entry: &Entry| {
+        let found = finding(entry, unknown.contains(&entry), checked.get(&entry.name));
+        let dormant = (found.state == State::Dormant).then(|| asleep(entry)).flatten();
+        Finding { dormant, ..found }
+    };
+    setup.config.entries().iter().map(one).collect()
 }
 
 fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<(), Error>>) -> Finding {
@@ -84,7 +97,7 @@ fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<(), Error>>)
     };
     // A connector that says "no" cannot be used either.
     let exit = if exit == Exit::No { Exit::Unavailable } else { exit };
-    Finding { name: entry.name.to_string(), state, ok: error.is_none(), error, exit }
+    Finding { name: entry.name.to_string(), state, ok: error.is_none(), error, dormant: None, exit }
 }
 
 fn table(setup: &Setup, findings: &[Finding]) -> String {
@@ -93,13 +106,18 @@ fn table(setup: &Setup, findings: &[Finding]) -> String {
     if rows.is_empty() {
         return format!("# from {from}\nThe config has no connectors.\n");
     }
-    format!("# from {from}\n{}", output::columns(&rows))
+    let asleep = findings.iter().all(|finding| finding.state == State::Dormant);
+    let note = if asleep { "No connector is active on this host: every put fails.\n" } else { "" };
+    format!("# from {from}\n{}{note}", output::columns(&rows))
 }
 
 fn said(finding: &Finding) -> String {
     match (&finding.error, finding.state) {
         (Some(error), _) => error.clone(),
-        (None, State::Dormant) => "dormant on this host".to_owned(),
+        (None, State::Dormant) => match &finding.dormant {
+            Some(why) => format!("dormant: {why}"),
+            None => "dormant on this host".to_owned(),
+        },
         (None, _) => "ok".to_owned(),
     }
 }

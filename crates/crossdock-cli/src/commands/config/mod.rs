@@ -16,8 +16,8 @@ A config, for example crossdock.toml:
 
   [connectors.fast]
   type = \"file\"
-  dir = \"/dev/shm/my-run\"
-  policy = { max_size_bytes = \"64 MiB\", host_pattern = \"nid\\\\d+\", priority = 10 }
+  dir = \"/dev/shm/my-run-${env:USER}\"
+  policy = { max_size_bytes = \"64 MiB\", host_pattern = 'nid\\d+', priority = 10 }
 
   [connectors.shared]
   type = \"file\"

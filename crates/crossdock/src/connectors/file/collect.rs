@@ -15,6 +15,7 @@ use crate::options::{GcOptions, GcReport};
 /// Removes files without a marker and markers without a file, if they are old enough.
 pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport> {
     let mut report = GcReport::default();
+    // A directory that is not there has no leftovers, and nobody wants it made for that.
     let Some(dir) = directory.reopen()? else { return Ok(report) };
     for name in names(directory, &dir)? {
         let failed = |cause| Error::from_io("collect", directory.shown(name.object()), cause);
@@ -41,7 +42,7 @@ pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport>
 
 /// Removes all objects and leftovers that carry our names, and the directory if nothing else is in it.
 pub(super) fn clear(directory: &Directory) -> Result<()> {
-    let dir = directory.fd();
+    let Some(dir) = directory.reopen()? else { return Ok(()) };
     let mut outcome = Ok(());
     for name in names(directory, &dir)? {
         if let Err(cause) = unpublish(&dir, &name) {

@@ -5,12 +5,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, mkdir, open};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::ObjectId;
+
+use super::options::FileOptions;
 
 const MARKER: &str = ".ready";
 /// The longest name that file systems take, in bytes.
@@ -52,24 +54,67 @@ impl FileName {
     }
 }
 
+/// The directory of one connector. It is made by writers only: where it is missing, a reader cannot say that an object
+/// is, as the file system may not be mounted.
 pub(super) struct Directory {
     path: PathBuf,
-    fd: ArcSwap<OwnedFd>,
+    /// Empty until it was there for the first time.
+    fd: ArcSwapOption<OwnedFd>,
     allow_foreign_owner: bool,
+    may_make: bool,
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path, allow_foreign_owner: bool) -> Result<Self> {
-        let fd = open_or_make(path, allow_foreign_owner)?;
-        Ok(Self { path: path.to_owned(), fd: ArcSwap::from_pointee(fd), allow_foreign_owner })
+    /// Looks for the directory; it may be missing so far.
+    pub(super) fn new(path: PathBuf, options: &FileOptions) -> Result<Self> {
+        let directory = Self {
+            path,
+            fd: ArcSwapOption::empty(),
+            allow_foreign_owner: options.allow_foreign_owner,
+            may_make: options.make_dir,
+        };
+        directory.reopen()?;
+        Ok(directory)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn fd(&self) -> Arc<OwnedFd> {
-        self.fd.load_full()
+    /// For readers.
+    ///
+    /// # Errors
+    /// `Unavailable` if it has never been there.
+    pub(super) fn fd(&self) -> Result<Arc<OwnedFd>> {
+        match self.fd.load_full() {
+            Some(fd) => Ok(fd),
+            None => self.reopen()?.ok_or_else(|| self.missing("mount it, or correct dir")),
+        }
+    }
+
+    /// For writers: made where it is missing, with its ancestors, if that is allowed.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is missing and cannot or must not be made.
+    pub(super) fn fd_to_write(&self) -> Result<Arc<OwnedFd>> {
+        self.fd.load_full().map_or_else(|| self.make(), Ok)
+    }
+
+    fn make(&self) -> Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.reopen()? {
+            return Ok(fd);
+        }
+        if !self.may_make {
+            return Err(self.missing("mount it, make it, or set make_dir = true"));
+        }
+        let failed = |cause| Error::from_io("make the directory", self.path.display(), cause);
+        make_with_ancestors(&self.path).map_err(failed)?;
+        self.reopen()?.ok_or_else(|| failed(Errno::NOENT))
+    }
+
+    fn missing(&self, advice: &str) -> Error {
+        let message = format!("the directory {} is not there on this host; {advice}", self.path.display());
+        Error::new(ErrorKind::Unavailable, message)
     }
 
     /// A file of this directory, for messages.
@@ -80,23 +125,18 @@ impl Directory {
     /// Opens the directory anew: it may have been removed and made again, or an NFS client may look at an old copy.
     /// `None` if there is none now.
     pub(super) fn reopen(&self) -> Result<Option<Arc<OwnedFd>>> {
-        let opened = open_existing(&self.path, self.allow_foreign_owner)?;
-        Ok(opened.map(|fd| self.replace(fd)))
-    }
-
-    fn replace(&self, fd: OwnedFd) -> Arc<OwnedFd> {
-        let fd = Arc::new(fd);
-        self.fd.store(fd.clone());
-        fd
+        let opened = open_existing(&self.path, self.allow_foreign_owner)?.map(Arc::new);
+        if let Some(fd) = &opened {
+            self.fd.store(Some(fd.clone()));
+        }
+        Ok(opened)
     }
 
     /// Tries once more in the directory opened or made anew, where the one that was open has been removed.
-    pub(super) fn with_retry(&self, attempt: impl Fn(&OwnedFd) -> Result<(), PublishError>) -> Result<()> {
-        let dir = self.fd();
+    pub(super) fn write_in(&self, attempt: impl Fn(&OwnedFd) -> Result<(), PublishError>) -> Result<()> {
+        let dir = self.fd_to_write()?;
         let outcome = match attempt(&dir) {
-            Err(PublishError::Io(..)) if fstat(&*dir).is_ok_and(|stat| stat.st_nlink == 0) => {
-                attempt(&self.replace(open_or_make(&self.path, self.allow_foreign_owner)?))
-            }
+            Err(PublishError::Io(..)) if fstat(&*dir).is_ok_and(|stat| stat.st_nlink == 0) => attempt(&*self.make()?),
             outcome => outcome,
         };
         outcome.map_err(|error| match error {
@@ -121,7 +161,7 @@ impl Directory {
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        fsync(&*self.fd()).map_err(|cause| Error::from_io("sync", self.path.display(), cause))
+        fsync(&*self.fd()?).map_err(|cause| Error::from_io("sync", self.path.display(), cause))
     }
 }
 
@@ -135,15 +175,6 @@ pub(super) enum PublishError {
 
 fn is_trusted(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
-}
-
-fn open_or_make(path: &Path, allow_foreign_owner: bool) -> Result<OwnedFd> {
-    if let Some(fd) = open_existing(path, allow_foreign_owner)? {
-        return Ok(fd);
-    }
-    make_with_ancestors(path).map_err(|cause| Error::from_io("make the directory", path.display(), cause))?;
-    open_existing(path, allow_foreign_owner)?
-        .ok_or_else(|| Error::from_io("open the directory", path.display(), Errno::NOENT))
 }
 
 fn open_existing(path: &Path, allow_foreign_owner: bool) -> Result<Option<OwnedFd>> {

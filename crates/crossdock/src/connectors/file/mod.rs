@@ -14,7 +14,6 @@ use bytes::Bytes;
 use crate::config::ConnectorConfig;
 use crate::connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::integrity::as_object;
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 use crate::process;
@@ -33,6 +32,8 @@ use publish::Publisher;
 /// - `durability = "host"`: file and directory are on the disk when `put` returns.
 /// - [`GetOptions::view`]: the object is a memory map. Nothing that crossdock publishes is ever truncated or changed; if
 ///   something else truncates the file, reading the view is a bus error.
+/// - The directory is made by whoever puts first. Where it is missing, reading is `Unavailable`, not "no object": the file
+///   system may not be mounted. With `make_dir = false` a put is so too, and can fall back.
 /// - Over NFS an object is visible at once: where a marker is missing, the directory is opened anew and asked again.
 ///
 /// ```
@@ -55,13 +56,20 @@ pub struct FileConnector {
 }
 
 impl FileConnector {
-    /// Opens the directory, and makes it where it is missing.
+    /// Opens the directory, and makes it where it is missing (unless `make_dir` is off).
     ///
     /// # Errors
     /// `Unavailable` if it cannot be made or opened, or belongs to somebody else; `Unsupported` for a default durability
     /// above `host`.
     pub fn open(options: &FileOptions) -> Result<Self> {
-        let directory = Directory::open(&options.resolve_dir()?, options.allow_foreign_owner)?;
+        let connector = Self::find(options)?;
+        connector.directory.fd_to_write()?;
+        Ok(connector)
+    }
+
+    /// Looks for the directory, which the first put may make.
+    fn find(options: &FileOptions) -> Result<Self> {
+        let directory = Directory::new(options.resolve_dir()?, options)?;
         let connector = Self {
             options: options.clone(),
             directory,
@@ -97,7 +105,7 @@ impl FileConnector {
     fn put_one(&self, object: &Bytes, level: Durability) -> Result<ObjectKey> {
         let key = ObjectKey::sealed(ObjectId::random(), object, self.options.integrity);
         let name = FileName::of(&key.id)?;
-        self.directory.with_retry(|dir| self.publisher.publish(dir, &name, object, level))?;
+        self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, level))?;
         Ok(key)
     }
 
@@ -106,13 +114,13 @@ impl FileConnector {
     }
 
     fn evict_name(&self, name: &FileName) -> Result<()> {
-        publish::unpublish(&self.directory.fd(), name)
+        publish::unpublish(&*self.directory.fd()?, name)
             .map_err(|cause| Error::from_io("evict", self.directory.shown(name.object()), cause))
     }
 
-    fn find(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+    fn read(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
         self.require_open()?;
-        let key = as_object(key)?;
+        let key = key.as_object()?;
         let own = if options.view { Integrity::Size } else { self.options.integrity };
         read::read(&self.directory, key, options.view, options.integrity.unwrap_or(own))
     }
@@ -155,21 +163,21 @@ impl Connector for FileConnector {
     }
 
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
-        self.find(key, options)
+        self.read(key, options)
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        keys.iter().map(|key| self.find(key, options)).collect()
+        keys.iter().map(|key| self.read(key, options)).collect()
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
         self.require_open()?;
-        read::exists(&self.directory, &FileName::of(&as_object(key)?.id)?)
+        read::exists(&self.directory, &FileName::of(&key.as_object()?.id)?)
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
         self.require_open()?;
-        self.evict_name(&FileName::of(&as_object(key)?.id)?)
+        self.evict_name(&FileName::of(&key.as_object()?.id)?)
     }
 
     fn deferrable(&self) -> Option<&dyn Deferrable> {
@@ -177,8 +185,7 @@ impl Connector for FileConnector {
     }
 
     fn config(&self) -> ConnectorConfig {
-        // Absolute, as the reader may stand in another directory.
-        FileOptions { dir: self.options.travelling_dir(self.directory.path()), ..self.options.clone() }.config()
+        self.options.config()
     }
 
     fn properties(&self) -> Properties {
@@ -216,15 +223,17 @@ impl Connector for FileConnector {
 impl Deferrable for FileConnector {
     fn new_key(&self, _: &KeyHint) -> Result<Key> {
         self.require_open()?;
+        // Whoever asks for the key is about to write, and readers ask before that.
+        self.directory.fd_to_write()?;
         Ok(ObjectKey { id: ObjectId::random(), size: None, checksum: None }.into())
     }
 
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
         let level = self.level(options)?;
-        let key = as_object(key)?;
+        let key = key.as_object()?;
         key.verify(&object, self.options.integrity)?;
         let name = FileName::of(&key.id)?;
-        let published = self.directory.with_retry(|dir| self.publisher.publish(dir, &name, &object, level));
+        let published = self.directory.write_in(|dir| self.publisher.publish(dir, &name, &object, level));
         match published {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let file = read::require_same(&self.directory, &key.id, &name, &object)?;
@@ -233,7 +242,7 @@ impl Deferrable for FileConnector {
                     rustix::fs::fsync(&file)
                         .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
                 }
-                publish::add_marker(&self.directory.fd(), &name)
+                publish::add_marker(&*self.directory.fd()?, &name)
                     .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
             }
             published => published?,
@@ -251,17 +260,9 @@ mod tests {
     fn direct() -> Subject {
         let dir = tempfile::tempdir().unwrap();
         let options = FileOptions { direct: true, ..FileOptions::new(dir.path().join("objects")) };
-        let rebuild = |config: &ConnectorConfig| {
-            let entry = crate::config::Entry {
-                name: "subject".into(),
-                connector: config.clone(),
-                policy: crate::Policy::any(),
-                line: 0,
-            };
-            crate::Registry::builtin().open(&entry)
-        };
-        Subject::new(FileConnector::open(&options).unwrap(), rebuild).keeping(dir)
+        Subject::new(FileConnector::open(&options).unwrap(), |config| crate::Registry::builtin().open(config))
+            .keeping(dir)
     }
 
-    crate::conformance!(without_unnamed_files, super::direct());
+    crate::conformance!(without_unnamed_files, direct());
 }

@@ -17,6 +17,9 @@ pub struct FileOptions {
     pub(super) durability: Durability,
     pub(super) integrity: Integrity,
     pub(super) allow_foreign_owner: bool,
+    pub(super) make_dir: bool,
+    /// The path was no UTF-8, which configs and messages cannot hold.
+    pub(super) not_utf8: bool,
     /// Write under the final name even where unnamed files could be had: for tests of the way without them.
     pub(super) direct: bool,
 }
@@ -25,9 +28,11 @@ const DURABILITIES: &[Durability] = &[Durability::Process, Durability::Host];
 const INTEGRITIES: &[Integrity] = &[Integrity::Size, Integrity::Checksum];
 
 impl FileOptions {
-    /// Objects in `dir`, with the defaults: durability `process`, integrity `checksum`, nothing cleared.
+    /// Objects in `dir`, with the defaults: durability `process`, integrity `checksum`, nothing cleared. A relative path
+    /// is taken from the working directory now.
     pub fn new(dir: impl AsRef<Path>) -> Self {
-        Self::at(Reference::literal(&dir.as_ref().to_string_lossy()))
+        let dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.as_ref().to_owned());
+        Self { not_utf8: dir.to_str().is_none(), ..Self::at(Reference::literal(&dir.to_string_lossy())) }
     }
 
     /// Objects in a directory whose path may contain references such as `${env:SCRATCH}`.
@@ -39,6 +44,8 @@ impl FileOptions {
             durability: Durability::Process,
             integrity: Integrity::Checksum,
             allow_foreign_owner: false,
+            make_dir: true,
+            not_utf8: false,
             direct: false,
         }
     }
@@ -78,45 +85,55 @@ impl FileOptions {
         self
     }
 
+    /// Whether a put makes the directory, with its ancestors, where it is missing. Without, such a put is `Unavailable`:
+    /// for directories on file systems that may not be mounted. Default: it does.
+    #[must_use]
+    pub fn make_dir(mut self, make: bool) -> Self {
+        self.make_dir = make;
+        self
+    }
+
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec {
-            name: "dir",
-            alias: Some("store_dir"),
-            kind: FieldKind::Text,
-            doc: "The directory of the objects; made with mode 0700 where it is missing. Required.",
-        },
-        FieldSpec {
-            name: "durability",
-            alias: None,
-            kind: FieldKind::Choice(&["process", "host"]),
-            doc: "What an object survives once put has returned: the end of the process, or a power cut of the host. \
+        FieldSpec::new(
+            "dir",
+            FieldKind::Text,
+            "The directory of the objects; made with mode 0700 where it is missing. Required.",
+        )
+        .alias("store_dir")
+        .required(),
+        FieldSpec::new(
+            "durability",
+            FieldKind::Choice(&["process", "host"]),
+            "What an object survives once put has returned: the end of the process, or a power cut of the host. \
                   Default \"process\".",
-        },
-        FieldSpec {
-            name: "integrity",
-            alias: None,
-            kind: FieldKind::Choice(&["size", "checksum"]),
-            doc: "What keys carry and what is checked of an object when it is read. Default \"checksum\".",
-        },
-        FieldSpec {
-            name: "allow_foreign_owner",
-            alias: None,
-            kind: FieldKind::Bool,
-            doc: "Whether the directory and its files may belong to another user, who could change them. Default false.",
-        },
-        FieldSpec {
-            name: "clear",
-            alias: None,
-            kind: FieldKind::Bool,
-            doc: "Read because ProxyStore writes it; without effect: a connector built from a config never clears.",
-        },
-        FieldSpec {
-            name: "buffering",
-            alias: None,
-            kind: FieldKind::Integer,
-            doc: "Read because ProxyStore writes it; without effect: objects are written in one piece.",
-        },
+        ),
+        FieldSpec::new(
+            "integrity",
+            FieldKind::Choice(&["size", "checksum"]),
+            "What keys carry and what is checked of an object when it is read. Default \"checksum\".",
+        ),
+        FieldSpec::new(
+            "allow_foreign_owner",
+            FieldKind::Bool,
+            "Whether the directory and its files may belong to another user, who could change them. Default false.",
+        ),
+        FieldSpec::new(
+            "make_dir",
+            FieldKind::Bool,
+            "Whether a put makes the directory where it is missing. With false such a put is refused, or falls back: for \
+             file systems that may not be mounted. Default true.",
+        ),
+        FieldSpec::new(
+            "clear",
+            FieldKind::Bool,
+            "Read because ProxyStore writes it; without effect: a connector built from a config never clears.",
+        ),
+        FieldSpec::new(
+            "buffering",
+            FieldKind::Integer,
+            "Read because ProxyStore writes it; without effect: objects are written in one piece.",
+        ),
     ];
 
     /// Reads the options from a config.
@@ -129,6 +146,10 @@ impl FileOptions {
         let dir = fields.text("dir")?.filter(|dir| !dir.as_str().is_empty()).ok_or_else(|| {
             fields.wrong("dir", "the directory is missing; add a line such as dir = \"/scratch/my-run\"")
         })?;
+        if let Some(advice) = relative(dir.as_str()) {
+            let message = format!("{:?} is not absolute, so another directory in each process; {advice}", dir.as_str());
+            return Err(fields.wrong("dir", message));
+        }
         let mut options = Self::at(dir);
         if let Some(word) = fields.choice("durability")? {
             options.durability = by_word(DURABILITIES, Durability::as_str, word).unwrap_or(options.durability);
@@ -137,26 +158,32 @@ impl FileOptions {
             options.integrity = by_word(INTEGRITIES, Integrity::as_str, word).unwrap_or(options.integrity);
         }
         options.allow_foreign_owner = fields.boolean("allow_foreign_owner")?.unwrap_or(false);
+        options.make_dir = fields.boolean("make_dir")?.unwrap_or(true);
         Ok(options)
     }
 
     pub(super) fn resolve_dir(&self) -> Result<PathBuf> {
-        let dir = self.dir.resolve()?;
-        std::path::absolute(&dir).map_err(|cause| {
-            let message = format!("{dir:?} is not a path: {cause}; name the directory of the objects");
-            Error::new(ErrorKind::InvalidConfig, message).with_source(cause)
-        })
+        let dir = self.dir.resolve().map_err(|why| why.of_field("dir"))?;
+        let wrong = match Path::new(&dir) {
+            _ if self.not_utf8 => "is not UTF-8; choose one that is, as configs are text",
+            path if path.is_absolute() => return Ok(path.to_owned()),
+            _ => "is not absolute; write the whole path of the directory of the objects",
+        };
+        Err(Error::new(ErrorKind::InvalidConfig, format!("the path {dir:?} {wrong}")))
     }
+}
 
-    /// The directory for a config: its references, which each host resolves anew, or else the absolute path.
-    pub(super) fn travelling_dir(&self, absolute: &Path) -> Reference {
-        match self.dir.resolve() {
-            Ok(resolved) if self.dir == Reference::literal(&resolved) => {
-                Reference::literal(&absolute.to_string_lossy())
-            }
-            _ => self.dir.clone(),
-        }
+/// What to write instead of a path that depends on who reads it.
+fn relative(dir: &str) -> Option<String> {
+    if dir.starts_with('/') || dir.starts_with("${") {
+        return None;
     }
+    let named = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
+    Some(match (dir.strip_prefix("~/"), dir.strip_prefix('$')) {
+        (Some(rest), _) => format!("write ${{env:HOME}}/{rest}"),
+        (_, Some(rest)) if !rest.starts_with('{') => format!("write ${{env:{}}}", named(rest)),
+        _ => "write the whole path".to_owned(),
+    })
 }
 
 fn by_word<T: Copy>(all: &[T], word_of: impl Fn(T) -> &'static str, word: &str) -> Option<T> {
@@ -165,7 +192,7 @@ fn by_word<T: Copy>(all: &[T], word_of: impl Fn(T) -> &'static str, word: &str) 
 
 impl Opener for FileOptions {
     fn open(&self) -> Result<Arc<dyn Connector>> {
-        Ok(Arc::new(FileConnector::open(self)?))
+        Ok(Arc::new(FileConnector::find(self)?))
     }
 
     fn config(&self) -> ConnectorConfig {
@@ -179,6 +206,9 @@ impl Opener for FileOptions {
         }
         if self.allow_foreign_owner {
             options.set("allow_foreign_owner", true);
+        }
+        if !self.make_dir {
+            options.set("make_dir", false);
         }
         ConnectorConfig { type_name: "file".to_owned(), options }
     }

@@ -34,7 +34,7 @@ pub(super) fn exists(directory: &Directory, name: &FileName) -> Result<bool> {
 /// For a key that is set once more: the file that is there, whose bytes must be the same.
 pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName, object: &[u8]) -> Result<OwnedFd> {
     let other = || Error::already_exists(id);
-    let file = open(directory, &directory.fd(), name)?.ok_or_else(other)?;
+    let file = open(directory, &*directory.fd()?, name)?.ok_or_else(other)?;
     let size = size_of_regular(directory, name, &file)?;
     let failed = |cause| unreadable(directory, name.object(), cause);
     if size != object.len() as u64 || copy(&file, size).map_err(failed)? != object {
@@ -58,7 +58,7 @@ fn find(directory: &Directory, name: &FileName) -> Result<Option<(OwnedFd, u64)>
 
 /// What is missing may only be missing in what this process remembers of the directory.
 fn look_twice<T>(directory: &Directory, look: impl Fn(&OwnedFd) -> Result<Option<T>>) -> Result<Option<T>> {
-    match look(&directory.fd())? {
+    match look(&*directory.fd()?)? {
         Some(found) => Ok(Some(found)),
         None => directory.reopen()?.map_or(Ok(None), |dir| look(&dir)),
     }
