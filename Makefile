@@ -13,7 +13,8 @@ help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: ## A tour on real files: make demo, or make demo DIR=some/directory
-	@$(CARGO) build --release --quiet -p crossdock --example demo
+	@echo "Building; the first time takes a minute or two."
+	@$(CARGO) build --release -p crossdock --example demo
 	@target/release/examples/demo "$(DIR)" target/demo
 
 test: test-rust test-python test-torture ## All tests

@@ -104,6 +104,17 @@ pub trait Connector: fmt::Debug + Send + Sync {
 }
 
 /// A connector that can name an object before it has it: for futures and streams.
+///
+/// ```
+/// use crossdock::connectors::LocalConnector;
+/// use crossdock::{ConnectorExt, Deferrable, KeyHint, PutOptions};
+/// let local = LocalConnector::new();
+/// let key = local.new_key(&KeyHint::new())?;
+/// assert_eq!(local.get_bytes(&key)?, None);
+/// local.set(&key, "later".into(), &PutOptions::new())?;
+/// assert_eq!(local.get_bytes(&key)?.as_deref(), Some(&b"later"[..]));
+/// # Ok::<(), crossdock::Error>(())
+/// ```
 pub trait Deferrable: Connector {
     /// A key whose object does not exist yet: `exists` is false and `get` is `None` until [`set`](Self::set).
     ///
@@ -170,6 +181,17 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 }
 
 /// What opens a connector at first use: its options, read and checked, but with no I/O done yet.
+///
+/// The example `own_connector` of this crate has a connector from its options to its tests.
+///
+/// ```
+/// use crossdock::connectors::LocalOptions;
+/// use crossdock::{ConnectorExt, Opener};
+/// let opener = LocalOptions { max_total_bytes: Some(10), ..LocalOptions::default() };
+/// assert_eq!(opener.config().type_name, "local");
+/// assert!(opener.open()?.put_bytes("more than ten").is_err());
+/// # Ok::<(), crossdock::Error>(())
+/// ```
 pub trait Opener: fmt::Debug + Send + Sync {
     /// Opens the connector.
     ///

@@ -7,10 +7,9 @@ mod input;
 mod reader;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossdock::config::{Config, format_size};
 use crossdock::{Hostname, MultiConnector, PutOptions, Registry};
@@ -36,13 +35,13 @@ fn main() -> ExitCode {
 }
 
 fn tour(input: &Path, work: &Path) -> Result<()> {
-    let config = write_config(work)?;
-    let files = input::walk(input)?;
+    let files = input::walk(input).map_err(|why| format!("cannot read {}: {why}", input.display()))?;
     if files.is_empty() {
         return Err(
             format!("there are no files in {}; name another directory: make demo DIR=...", input.display()).into()
         );
     }
+    let config = write_config(work)?;
     let here = Hostname::Fixed("node0001".to_owned());
     let multi = Registry::builtin().connect_as(&Config::from_file(&config)?, here)?;
 
@@ -62,9 +61,11 @@ fn tour(input: &Path, work: &Path) -> Result<()> {
         Ok(key) => return Err(format!("somebody took it: {key}").into()),
         Err(error) => println!("{}", wrapped(&error.to_string())),
     }
-    println!("\nThe config and the objects are still there. Try:\n");
+    println!("\nThe config and the objects stay in {} until the next run. To go on by hand:\n", work.display());
+    println!("    cargo install --locked --path crates/crossdock-cli");
+    println!("    export CROSSDOCK_CONFIG={}", config.display());
     for command in ["explain --size 3MB --host login1", "explain --size 3MB --subset-tag secret", "config check"] {
-        println!("    cargo run --release -q -p crossdock-cli -- --config {} {command}", config.display());
+        println!("    crossdock {command}");
     }
     Ok(())
 }
@@ -80,7 +81,7 @@ fn write_config(work: &Path) -> Result<PathBuf> {
 [connectors.quick]
 type = "file"
 dir = "{dir}/quick"
-policy = {{ priority = 10, max_size_bytes = "4 kB", subset_tags = ["text"], host_pattern = "node\\d+" }}
+policy = {{ priority = 10, max_size_bytes = "4 kB", subset_tags = ["text"], host_pattern = 'node\d+' }}
 
 # Larger text.
 [connectors.shared]
@@ -108,52 +109,50 @@ policy = {{ subset_tags = ["text", "binary"] }}
 struct Kind {
     count: usize,
     bytes: u64,
-    why: String,
+    spent: Duration,
+    example: String,
+    why: Vec<String>,
 }
 
 /// Puts all files; the key of each beside its path.
 fn put_all<'f>(multi: &MultiConnector, files: &'f [Input]) -> Result<Vec<(String, &'f Path)>> {
     let mut kinds: BTreeMap<(String, &str), Kind> = BTreeMap::new();
     let mut keys = Vec::with_capacity(files.len());
-    let (mut bytes, mut spent) = (0, std::time::Duration::ZERO);
     for file in files {
         let object = std::fs::read(&file.path)?;
         let options = PutOptions::new().subset_tags([file.tag]);
         let size = object.len() as u64;
         let start = Instant::now();
         let key = multi.put(object, &options)?;
-        spent += start.elapsed();
-        bytes += size;
+        let spent = start.elapsed();
         let kind = kinds.entry((key.connector_name.to_string(), file.tag)).or_default();
         if kind.count == 0 {
-            kind.why = why(multi, size, &options);
+            let asked = multi.explain(Some(size), &options).verdicts.into_iter();
+            // Those that were asked after it do not matter.
+            let end = asked.clone().position(|verdict| verdict.accepts).map_or(0, |accepted| accepted + 1);
+            kind.why = asked.take(end).map(|verdict| verdict.to_string()).collect();
+            kind.example = format!("{} ({})", file.path.display(), format_size(size));
         }
         kind.count += 1;
         kind.bytes += size;
+        kind.spent += spent;
         keys.push((key.to_string(), file.path.as_path()));
     }
-    println!("   {:<8} {:<7} {:>6} {:>9}  why there, by the example of the first", "to", "tag", "files", "bytes");
     for ((connector, tag), kind) in &kinds {
-        println!("   {connector:<8} {tag:<7} {:>6} {:>9}  {}", kind.count, format_size(kind.bytes), kind.why);
+        let each = kind.spent.as_secs_f64() * 1e6 / kind.count as f64;
+        println!("   {connector}: {} files tagged {tag:?}, {}, {each:.0} µs each", kind.count, format_size(kind.bytes));
+        println!("      such as {}", kind.example);
+        kind.why.iter().for_each(|why| println!("         {why}"));
     }
-    let each = spent.as_secs_f64() * 1e6 / files.len() as f64;
+    let spent: Duration = kinds.values().map(|kind| kind.spent).sum();
+    let bytes: u64 = kinds.values().map(|kind| kind.bytes).sum();
     println!(
-        "\n   {} puts, {}: {:.0} ms, {each:.0} µs each",
+        "\n   {} puts, {}: {:.0} ms; bulk waits for the disk",
         files.len(),
         format_size(bytes),
         spent.as_secs_f64() * 1e3
     );
     Ok(keys)
-}
-
-/// Why those that were asked before did not take it.
-fn why(multi: &MultiConnector, size: u64, options: &PutOptions) -> String {
-    let explanation = multi.explain(Some(size), options);
-    let mut text = String::new();
-    for verdict in explanation.verdicts.iter().take_while(|verdict| !verdict.accepts) {
-        let _ = write!(text, "{verdict}; ");
-    }
-    text + "accepted"
 }
 
 fn indented(text: &str) -> String {

@@ -12,6 +12,19 @@ use crate::policy::Policy;
 const MAX_DEPTH: usize = 16;
 
 /// Named connectors with their policies, in the order that breaks ties.
+///
+/// ```
+/// use crossdock::config::{Config, Format};
+/// let theirs = r#"{"disk": ["proxystore.connectors.file.FileConnector", {"store_dir": "/scratch/run"}, {"priority": 1}]}"#;
+/// let config = Config::from_text(theirs)?;
+/// assert_eq!(config.entries()[0].policy.priority(), 1);
+/// let canonical = crossdock::Registry::builtin().canonical(&config)?;
+/// assert_eq!(
+///     canonical.to_text(Format::Toml)?,
+///     "[connectors.disk]\ntype = \"file\"\ndir = \"/scratch/run\"\n\n[connectors.disk.policy]\npriority = 1\n",
+/// );
+/// # Ok::<(), crossdock::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     entries: Vec<Entry>,

@@ -82,6 +82,16 @@ impl MultiConnector {
     /// # Errors
     /// `NoRoute` before anything is written, or what a connector says; what was written then is evicted, and keys
     /// that could not be are in the error.
+    ///
+    /// ```
+    /// # use crossdock::connectors::LocalConnector;
+    /// # use crossdock::{Bytes, GetOptions, MultiConnector, Policy, PutOptions};
+    /// # let multi = MultiConnector::builder().connector("memory", LocalConnector::new(), Policy::any()).build()?;
+    /// let objects = ["one", "two"].map(Bytes::from);
+    /// let keys = multi.put_batch(&objects, &PutOptions::new())?;
+    /// assert_eq!(multi.get_batch(&keys, &GetOptions::default())?, objects.map(Some));
+    /// # Ok::<(), crossdock::Error>(())
+    /// ```
     pub fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<MultiKey>> {
         self.put_objects(objects, options).map_err(|error| error.during("put_batch"))
     }
