@@ -4,6 +4,8 @@ DIR ?= .
 CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
+# The paths below are those of this checkout, wherever else cargo is told to build.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 # The interpreter whose answers the host patterns are held against, and the client that must understand our files.
 PY_DEPS := proxystore==1.1.0 pytest jsonschema
 

@@ -47,12 +47,19 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether a put that failed so may go to the next valid connector, where the policy says `fallback = true`.
     ///
-    /// These kinds promise that nothing was written. [`Ambiguous`](Self::Ambiguous) does not.
+    /// These kinds promise that nothing was written but what [`Error::keys`] lists. [`Ambiguous`](Self::Ambiguous) does
+    /// not. `NoRoute` is among them for nested multi-connectors.
     #[must_use]
     pub fn allows_fallback(self) -> bool {
         matches!(
             self,
-            Self::Unavailable | Self::Timeout | Self::Full | Self::TooLarge | Self::Unsupported | Self::Closed
+            Self::Unavailable
+                | Self::Timeout
+                | Self::Full
+                | Self::TooLarge
+                | Self::NoRoute
+                | Self::Unsupported
+                | Self::Closed
         )
     }
 

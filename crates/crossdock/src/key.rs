@@ -288,6 +288,14 @@ fn malformed(text: &str, why: &str) -> ParseKeyError {
 }
 
 fn percent_encode(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    // A command would take a key that begins with a dash for an option.
+    let text = match text.strip_prefix('-') {
+        Some(rest) => {
+            f.write_str("%2D")?;
+            rest
+        }
+        None => text,
+    };
     for part in text.split_inclusive(|c| !is_plain(c)) {
         match part.chars().next_back() {
             Some(last) if !is_plain(last) => {

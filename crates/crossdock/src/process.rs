@@ -5,9 +5,9 @@
 //! process id at each call.
 #![expect(unsafe_code, reason = "mapping one page and telling the kernel to wipe it on fork")]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use once_cell::race::OnceBox;
 use uuid::Uuid;
 
 #[cfg(feature = "local")]
@@ -25,8 +25,9 @@ enum Home {
 
 /// A random number of 60 bits, never 0, that no other process has: not the parent, not a forked child.
 pub(crate) fn token() -> u64 {
-    static HOME: OnceLock<Home> = OnceLock::new();
-    match HOME.get_or_init(|| wiped_page().map_or_else(|| Home::Derived(random_token()), Home::Wiped)) {
+    // No lock that a fork could leave locked.
+    static HOME: OnceBox<Home> = OnceBox::new();
+    match HOME.get_or_init(|| Box::new(wiped_page().map_or_else(|| Home::Derived(random_token()), Home::Wiped))) {
         Home::Wiped(cell) => match cell.load(Ordering::Relaxed) {
             0 => draw(cell),
             token => token,

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::output::{self, Format};
 use crate::parse;
-use crate::setup;
+use crate::setup::Setup;
 
 const AFTER_HELP: &str = "\
 Leftovers are parts of objects: what a put or an evict was writing or removing when it was killed. Objects are never \
@@ -39,11 +39,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(globals: &Globals, arguments: &Arguments) -> Result<Exit, Failure> {
-    let multi = setup::connect(globals)?;
+    let setup = Setup::load(globals)?;
+    let multi = setup.connect()?;
+    // What only Python can open, only Python can collect.
+    let unknown: Vec<&str> = setup.registry.unknown_classes(&setup.config).iter().map(|entry| &*entry.name).collect();
     let options = GcOptions::default().min_age(arguments.min_age).dry_run(arguments.dry_run);
     let (mut sum, mut failed) = (GcReport::default(), None);
-    for (_, outcome) in multi.gc_each(&options) {
+    for (name, outcome) in multi.gc_each(&options) {
         match outcome {
+            Err(error) if unknown.contains(&&*name) => output::warn(globals.format, &error.to_string()),
             Ok(report) => sum += report,
             Err(error) => failed = Some(failed.map_or(error.to_string(), |first| format!("{first}; {error}"))),
         }

@@ -8,8 +8,8 @@ use crate::config::{json, toml};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Policy;
 
-/// How deeply configs of multi-connectors may be nested.
-const MAX_DEPTH: usize = 16;
+/// The longest name of a connector, in bytes.
+const MAX_NAME: usize = 255;
 
 /// Named connectors with their policies, in the order that breaks ties.
 ///
@@ -100,7 +100,8 @@ impl Config {
     /// # Errors
     /// `InvalidConfig` with the line and what to do.
     pub fn from_text(text: &str) -> Result<Self> {
-        let format = if text.trim_start().starts_with('{') { Format::Json } else { Format::Toml };
+        let format =
+            if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') { Format::Json } else { Format::Toml };
         Self::parse(text, format)
     }
 
@@ -109,6 +110,8 @@ impl Config {
     /// # Errors
     /// `InvalidConfig` with the line and what to do.
     pub fn parse(text: &str, format: Format) -> Result<Self> {
+        // Some editors put a byte order mark in front.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let table = match format {
             Format::Toml => toml::parse(text)?,
             Format::Json => json::parse(text)?,
@@ -124,10 +127,6 @@ impl Config {
     /// # Errors
     /// `InvalidConfig` with the line, the place and what to do.
     pub fn from_table(table: &Table, place: &str) -> Result<Self> {
-        let depth = place.matches(".connectors").count();
-        if depth >= MAX_DEPTH {
-            return Err(invalid(0, format_args!("{place}: more than {MAX_DEPTH} multi-connectors are nested")));
-        }
         let ours = match table.get("connectors") {
             Some(Node { value: Value::Table(connectors), .. }) => Some(connectors),
             _ => None,
@@ -158,8 +157,10 @@ impl Config {
 
     fn read_entries(table: &Table, place: &str) -> Result<Self> {
         let read = |(name, node): (&str, &Node)| {
-            if name.is_empty() {
-                return Err(invalid(node.line, format_args!("{place}: a connector has an empty name; give it one")));
+            if name.is_empty() || name.len() > MAX_NAME {
+                let message =
+                    format!("{place}: a connector's name must have 1 to {MAX_NAME} bytes, not {}", name.len());
+                return Err(invalid(node.line, message));
             }
             let place = if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
             Entry::read(name, node, &place)
@@ -172,7 +173,7 @@ impl Config {
     pub fn to_table(&self) -> Table {
         let mut connectors = Table::new();
         for entry in &self.entries {
-            connectors.set(&*entry.name, entry.to_table());
+            connectors.set(&*entry.name, entry.to_value());
         }
         Table::new().with("connectors", connectors)
     }
@@ -256,12 +257,21 @@ impl Entry {
         }
     }
 
-    fn to_table(&self) -> Table {
-        let mut table = Table::new().with("type", self.connector.type_name.as_str());
-        for (field, node) in self.connector.options.iter() {
+    fn to_value(&self) -> Value {
+        let ConnectorConfig { type_name, options } = &self.connector;
+        if options.get("type").is_some() || options.get("policy").is_some() {
+            // A class of Python may call its options so; the other form keeps them apart.
+            return Value::list([
+                type_name.as_str().into(),
+                options.clone().into(),
+                self.policy.to_short_table().into(),
+            ]);
+        }
+        let mut table = Table::new().with("type", type_name.as_str());
+        for (field, node) in options.iter() {
             table.set(field, node.value.clone());
         }
         let policy = self.policy.to_short_table();
-        if policy.is_empty() { table } else { table.with("policy", policy) }
+        if policy.is_empty() { table.into() } else { table.with("policy", policy).into() }
     }
 }

@@ -110,10 +110,9 @@ impl<'a> Fields<'a> {
         self.error(line, format_args!("{field}: {message}"))
     }
 
-    /// An `InvalidConfig` error about the table as a whole, with the line of its first field.
-    #[must_use]
-    pub fn refuse(&self, message: impl std::fmt::Display) -> Error {
-        self.error(self.table.iter().next().map_or(0, |(_, node)| node.line), message)
+    /// An `InvalidConfig` error that stands at a field's line, with a message that names the field itself.
+    pub(crate) fn about(&self, field: &str, message: impl std::fmt::Display) -> Error {
+        self.error(self.node(field).map_or(0, |node| node.line), message)
     }
 
     fn error(&self, line: usize, message: impl std::fmt::Display) -> Error {

@@ -5,21 +5,21 @@ use std::fmt;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::config::value::{Node, Table, Value, invalid};
-use crate::error::Result;
+use crate::config::value::{Lines, Node, Table, Value, float, integer, invalid};
+use crate::error::{Error, Result};
 
 /// Deeper than any config, shallower than any stack.
 const MAX_DEPTH: usize = 64;
 
 pub(super) fn parse(text: &str) -> Result<Table> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|why| not_json(&why))?;
-    match (Reader { text }).node(raw, 0)?.value {
+    match (Reader { text, lines: Lines::of(text) }).node(raw, 0)?.value {
         Value::Table(table) => Ok(table),
         other => Err(invalid(1, format_args!("a config must be a table, not {}", other.kind()))),
     }
 }
 
-fn not_json(why: &serde_json::Error) -> crate::Error {
+fn not_json(why: &serde_json::Error) -> Error {
     let text = why.to_string();
     let (message, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
     invalid(why.line(), format_args!("not valid JSON: {message}"))
@@ -27,13 +27,14 @@ fn not_json(why: &serde_json::Error) -> crate::Error {
 
 struct Reader<'a> {
     text: &'a str,
+    lines: Lines,
 }
 
 impl<'a> Reader<'a> {
     /// Raw values borrow from the text, so their addresses give their lines.
     fn line(&self, raw: &str) -> usize {
         let offset = (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        1 + self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+        self.lines.line(offset)
     }
 
     fn node(&self, raw: &'a RawValue, depth: usize) -> Result<Node> {
@@ -58,8 +59,8 @@ impl<'a> Reader<'a> {
             Some(b't' | b'f') => Value::Bool(serde_json::from_str(raw.get()).map_err(wrong)?),
             Some(b'n') => Value::Null,
             _ => match raw.get().parse() {
-                Ok(whole) => Value::Integer(whole),
-                Err(_) => Value::Float(raw.get().parse().map_err(|_| invalid(line, "a number is out of range"))?),
+                Ok(whole) => integer(line, whole)?,
+                Err(_) => float(line, raw.get().parse().map_err(|_| invalid(line, "a number is out of range"))?)?,
             },
         };
         Ok(Node { value, line })

@@ -69,7 +69,11 @@ impl Policy {
             Some(Value::String(pattern)) => builder.host_pattern(pattern),
             Some(_) => builder.host_patterns(fields.strings("host_pattern")?.unwrap_or_default()),
         };
-        builder.build().map_err(|why| fields.refuse(why.message()))
+        // A broken pattern stands where it stands; an impossible range has two ends.
+        builder.build().map_err(|why| {
+            let field = if why.message().contains("pattern") { "host_pattern" } else { "min_size_bytes" };
+            fields.about(field, why.message())
+        })
     }
 
     /// The six fields that ProxyStore knows, and `fallback` only where it is set: ProxyStore refuses other fields.

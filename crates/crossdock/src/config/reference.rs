@@ -48,6 +48,15 @@ impl Reference {
         &self.0
     }
 
+    /// The text, if there are no references in it.
+    pub(crate) fn as_literal(&self) -> Option<String> {
+        let text = |part| match part {
+            Ok(Part::Text(text)) => Some(text),
+            _ => None,
+        };
+        parts(&self.0).map(text).collect()
+    }
+
     /// The text with its references resolved, here and now.
     ///
     /// # Errors

@@ -3,15 +3,16 @@
 use ::toml::Spanned;
 use ::toml::de::{DeTable, DeValue};
 
-use crate::config::value::{Node, Table, Value, invalid};
+use crate::config::value::{Lines, Node, Table, Value, float, integer, invalid};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) fn parse(text: &str) -> Result<Table> {
+    let lines = Lines::of(text);
     let parsed = DeTable::parse(text).map_err(|why| {
-        let line = why.span().map_or(0, |span| line_of(text, span.start));
+        let line = why.span().map_or(0, |span| lines.line(span.start));
         invalid(line, format_args!("not valid TOML: {}{}", why.message().replace('\n', ", "), advice(why.message())))
     })?;
-    read_table(text, parsed.get_ref())
+    read_table(&lines, parsed.get_ref())
 }
 
 /// For the two slips that are made most.
@@ -23,35 +24,31 @@ fn advice(message: &str) -> &'static str {
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
-}
-
-fn read_table(text: &str, table: &DeTable<'_>) -> Result<Table> {
+fn read_table(lines: &Lines, table: &DeTable<'_>) -> Result<Table> {
     let mut read = Table::new();
     for (name, value) in table {
-        let line = line_of(text, name.span().start);
-        read.add(name.get_ref().to_string(), read_node(text, value, line)?)?;
+        let line = lines.line(name.span().start);
+        read.add(name.get_ref().to_string(), read_node(lines, value, line)?)?;
     }
     Ok(read)
 }
 
-fn read_node(text: &str, value: &Spanned<DeValue<'_>>, line: usize) -> Result<Node> {
+fn read_node(lines: &Lines, value: &Spanned<DeValue<'_>>, line: usize) -> Result<Node> {
     let value = match value.get_ref() {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Boolean(value) => Value::Bool(*value),
         DeValue::Integer(number) => {
             let value = i128::from_str_radix(number.as_str(), number.radix());
-            Value::Integer(value.map_err(|_| invalid(line, "a number is out of range"))?)
+            integer(line, value.map_err(|_| invalid(line, "a number is out of range"))?)?
         }
         DeValue::Float(number) => {
-            Value::Float(number.as_str().parse().map_err(|_| invalid(line, "a number is out of range"))?)
+            float(line, number.as_str().parse().map_err(|_| invalid(line, "a number is out of range"))?)?
         }
         DeValue::Datetime(_) => return Err(invalid(line, "a date has no meaning here; put it in quotes")),
         DeValue::Array(items) => Value::List(
-            items.iter().map(|item| read_node(text, item, line_of(text, item.span().start))).collect::<Result<_>>()?,
+            items.iter().map(|item| read_node(lines, item, lines.line(item.span().start))).collect::<Result<_>>()?,
         ),
-        DeValue::Table(table) => Value::Table(read_table(text, table)?),
+        DeValue::Table(table) => Value::Table(read_table(lines, table)?),
     };
     Ok(Node { value, line })
 }
@@ -72,7 +69,8 @@ fn to_value(name: &str, value: &Value) -> Result<::toml::Value> {
     Ok(match value {
         Value::Null => return Err(refuse("null")),
         Value::Bool(value) => (*value).into(),
-        Value::Integer(value) => i64::try_from(*value).map_err(|_| refuse("a number of more than 63 bits"))?.into(),
+        // Only sizes are that large, and they may be strings.
+        Value::Integer(value) => i64::try_from(*value).map_or_else(|_| value.to_string().into(), Into::into),
         Value::Float(value) => (*value).into(),
         Value::String(value) => value.as_str().into(),
         Value::List(items) => {

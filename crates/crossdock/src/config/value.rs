@@ -1,5 +1,7 @@
 //! The tree that a config is read into: values that remember their order and their line.
 
+use indexmap::IndexMap;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// One value of a config.
@@ -103,9 +105,15 @@ impl From<Value> for Node {
     }
 }
 
-/// Named values in the order in which they were written.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table(Vec<(String, Node)>);
+/// Named values in the order in which they were written. Tables with another order are not equal.
+#[derive(Clone, Debug, Default)]
+pub struct Table(IndexMap<String, Node>);
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().eq(&other.0)
+    }
+}
 
 impl Table {
     /// An empty table.
@@ -116,11 +124,7 @@ impl Table {
 
     /// Adds or replaces a value.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        let (name, node) = (name.into(), Node::from(value.into()));
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, slot)) => *slot = node,
-            None => self.0.push((name, node)),
-        }
+        self.0.insert(name.into(), value.into().into());
     }
 
     /// The same table with one more value.
@@ -135,22 +139,24 @@ impl Table {
     /// # Errors
     /// `InvalidConfig` if the name is there already.
     pub(crate) fn add(&mut self, name: String, node: Node) -> Result<()> {
-        if self.get(&name).is_some() {
-            return Err(invalid(node.line, format_args!("{name:?} is given twice; keep one of the two")));
+        let line = node.line;
+        match self.0.insert_full(name, node) {
+            (_, None) => Ok(()),
+            (index, Some(_)) => {
+                let name: String = self.0.get_index(index).map_or("", |(name, _)| name).chars().take(80).collect();
+                Err(invalid(line, format_args!("{name:?} is given twice; keep one of the two")))
+            }
         }
-        self.0.push((name, node));
-        Ok(())
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Node> {
-        let at = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.remove(at).1)
+        self.0.shift_remove(name)
     }
 
     /// A value by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Node> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, node)| node)
+        self.0.get(name)
     }
 
     /// The names and values in order.
@@ -186,4 +192,34 @@ impl ConnectorConfig {
 pub(crate) fn invalid(line: usize, message: impl std::fmt::Display) -> Error {
     let place = if line == 0 { String::new() } else { format!("line {line}: ") };
     Error::new(ErrorKind::InvalidConfig, format!("{place}{message}"))
+}
+
+/// Where the lines of a text begin.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of an offset, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|newline| *newline < offset)
+    }
+}
+
+/// A number that every form of a config can hold: sizes fit in 64 bits, priorities in 63 and a sign.
+pub(super) fn integer(line: usize, value: i128) -> Result<Value> {
+    if u64::try_from(value).is_ok() || i64::try_from(value).is_ok() {
+        return Ok(Value::Integer(value));
+    }
+    Err(invalid(line, "a number does not fit in 64 bits; write a smaller one, or a string"))
+}
+
+pub(super) fn float(line: usize, value: f64) -> Result<Value> {
+    if value.is_finite() {
+        Ok(Value::Float(value))
+    } else {
+        Err(invalid(line, "a number is infinite or none; JSON has no such"))
+    }
 }

@@ -87,6 +87,8 @@ pub struct LocalConnector {
     closed: AtomicBool,
     /// The process that built this connector.
     owner: u64,
+    /// For each shard the forked process, if any, that found it locked for good.
+    dead: [AtomicU64; SHARDS],
 }
 
 impl LocalConnector {
@@ -105,6 +107,7 @@ impl LocalConnector {
             max_total_bytes: options.max_total_bytes,
             closed: AtomicBool::new(false),
             owner: process::token(),
+            dead: Default::default(),
         }
     }
 
@@ -123,38 +126,66 @@ impl LocalConnector {
 
     fn read(&self, id: &ObjectId) -> Result<RwLockReadGuard<'_, Shard>> {
         let shard = self.shard(id)?;
-        self.lock(|| shard.try_read(), || shard.read().unwrap_or_else(PoisonError::into_inner))
+        self.lock(id, || shard.try_read(), || shard.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&self, id: &ObjectId) -> Result<RwLockWriteGuard<'_, Shard>> {
         let shard = self.shard(id)?;
-        self.lock(|| shard.try_write(), || shard.write().unwrap_or_else(PoisonError::into_inner))
+        self.lock(id, || shard.try_write(), || shard.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// In a forked child a lock may be held by a thread that exists in the parent only: a child never waits without a
-    /// bound. Maps stay whole while a lock is held (no user code runs), so a poisoned lock is as good as any.
-    fn lock<G>(
-        &self,
-        attempt: impl Fn() -> std::result::Result<G, TryLockError<G>>,
-        wait: impl FnOnce() -> G,
-    ) -> Result<G> {
-        let start = Instant::now;
-        let mut deadline = None;
-        loop {
-            match attempt() {
-                Ok(guard) => return Ok(guard),
-                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if process::token() == self.owner => return Ok(wait()),
-                Err(TryLockError::WouldBlock) => {
-                    if start() > *deadline.get_or_insert_with(|| start() + Duration::from_secs(5)) {
-                        let message = "a thread of the parent process held this memory when the process was forked; \
-                                       build a new connector in the child";
-                        return Err(Error::new(ErrorKind::Unavailable, message));
-                    }
-                    std::thread::yield_now();
+    /// A new id and its shard. A forked child passes over shards that are busy: their lock may be held by a thread that
+    /// exists in the parent only.
+    fn new_place(&self) -> Result<(ObjectId, RwLockWriteGuard<'_, Shard>)> {
+        if process::token() != self.owner {
+            for _ in 0..SHARDS {
+                let id = process::next_id();
+                match self.shard(&id)?.try_write() {
+                    Ok(guard) => return Ok((id, guard)),
+                    Err(TryLockError::Poisoned(poisoned)) => return Ok((id, poisoned.into_inner())),
+                    Err(TryLockError::WouldBlock) => {}
                 }
             }
         }
+        let id = process::next_id();
+        let guard = self.write(&id)?;
+        Ok((id, guard))
+    }
+
+    /// Takes a lock. A forked child waits for none that its parent may have left locked: not for long the first time, not
+    /// at all later. Maps stay whole while a lock is held (no user code runs), so a poisoned lock is as good as any.
+    fn lock<G>(
+        &self,
+        id: &ObjectId,
+        attempt: impl Fn() -> std::result::Result<G, TryLockError<G>>,
+        wait: impl FnOnce() -> G,
+    ) -> Result<G> {
+        match attempt() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if process::token() == self.owner => Ok(wait()),
+            Err(TryLockError::WouldBlock) => self.wait_in_a_child(&self.dead[id.spread() % SHARDS], attempt),
+        }
+    }
+
+    #[cold]
+    fn wait_in_a_child<G>(
+        &self,
+        dead: &AtomicU64,
+        attempt: impl Fn() -> std::result::Result<G, TryLockError<G>>,
+    ) -> Result<G> {
+        let (token, deadline) = (process::token(), Instant::now() + Duration::from_secs(2));
+        while dead.load(Ordering::Relaxed) != token && Instant::now() < deadline {
+            match attempt() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        dead.store(token, Ordering::Relaxed);
+        let message = "a thread of the parent process held this memory when the process was forked; build a new connector \
+                       in the child";
+        Err(Error::new(ErrorKind::Unavailable, message).permanent())
     }
 
     /// Takes `size` bytes of the quota.
@@ -174,7 +205,9 @@ impl LocalConnector {
     }
 
     fn release(&self, object: &Bytes) {
-        self.used.fetch_sub(object.len() as u64, Ordering::Relaxed);
+        let less = |used: u64| Some(used.saturating_sub(object.len() as u64));
+        // Never refuses; saturating, as a close may have counted from 0 again.
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// A key that is not there and that another process made is refused: its object may well exist over there.
@@ -215,8 +248,7 @@ impl fmt::Debug for LocalConnector {
 impl Connector for LocalConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.properties().require(options.durability)?;
-        let id = process::next_id();
-        let mut shard = self.write(&id)?;
+        let (id, mut shard) = self.new_place()?;
         self.reserve(object.len())?;
         let key = ObjectKey::sized(id, &object);
         shard.insert(key.id.clone(), object);
@@ -270,7 +302,7 @@ impl Connector for LocalConnector {
     }
 
     fn check(&self) -> Result<()> {
-        self.read(&process::next_id()).map(drop)
+        self.new_place().map(drop)
     }
 
     fn gc(&self, _: &GcOptions) -> Result<GcReport> {
@@ -284,8 +316,8 @@ impl Connector for LocalConnector {
             return Ok(());
         }
         for shard in &self.shards {
-            let objects = self.lock(|| shard.try_write(), || shard.write().unwrap_or_else(PoisonError::into_inner));
-            let objects = objects.map(|mut shard| std::mem::take(&mut *shard));
+            // What cannot be locked now goes when the connector does.
+            let objects = shard.try_write().map(|mut shard| std::mem::take(&mut *shard));
             drop(objects);
         }
         self.used.store(0, Ordering::Relaxed);
@@ -294,9 +326,9 @@ impl Connector for LocalConnector {
 }
 
 impl Deferrable for LocalConnector {
-    fn new_key(&self, _: &KeyHint) -> Result<Key> {
-        let id = process::next_id();
-        self.shard(&id)?;
+    fn new_key(&self, hint: &KeyHint) -> Result<Key> {
+        self.properties().require(hint.options.durability)?;
+        let id = self.new_place()?.0;
         Ok(ObjectKey { id, size: None, checksum: None }.into())
     }
 

@@ -59,7 +59,7 @@ impl MultiConnector {
                     }
                     Err(error) => error.in_connector(slot.name.clone()),
                 };
-                let may_go_on = slot.policy.fallback() && error.kind().allows_fallback();
+                let may_go_on = slot.may_go_on(&error);
                 failed = Some(also_failed(failed, error));
                 match may_go_on.then(|| self.next_candidates(&pending, items, objects, options)).flatten() {
                     Some(next) => again.extend(next),

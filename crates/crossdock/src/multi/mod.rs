@@ -255,7 +255,7 @@ impl MultiConnector {
                 Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
                 Err(error) => error.in_connector(slot.name.clone()),
             };
-            let may_go_on = falls_back && error.kind().allows_fallback();
+            let may_go_on = slot.may_go_on(&error);
             failed = Some(also_failed(failed, error));
             if !may_go_on {
                 break;
@@ -270,24 +270,35 @@ impl MultiConnector {
         let request = Request::for_put(hint.size, &hint.options);
         let hosts = self.hosts();
         let mut position = 0;
+        let mut failed: Option<Error> = None;
         let mut not_deferrable = Vec::new();
         while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
             let slot = &self.slots[candidate.index];
-            let in_slot = |error: Error| error.in_connector(slot.name.clone());
-            let connector = slot.connector().map_err(in_slot)?;
-            match connector.deferrable() {
-                Some(deferrable) => {
-                    return Ok(MultiKey::new(slot.name.clone(), deferrable.new_key(hint).map_err(in_slot)?));
-                }
-                None => not_deferrable.push(slot.name.clone()),
+            let key = match slot.connector() {
+                Err(error) => Err(error),
+                Ok(connector) => match connector.deferrable() {
+                    Some(deferrable) => deferrable.new_key(hint),
+                    None => {
+                        not_deferrable.push(slot.name.clone());
+                        position = candidate.position + 1;
+                        continue;
+                    }
+                },
+            };
+            let error = match key {
+                Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
+                Err(error) => error.in_connector(slot.name.clone()),
+            };
+            let may_go_on = slot.may_go_on(&error);
+            failed = Some(also_failed(failed, error));
+            if !may_go_on {
+                break;
             }
             position = candidate.position + 1;
         }
-        let mut error = self.no_route(&request);
-        for name in not_deferrable {
-            error = error.context(format_args!("{name}: {}", Reason::NotDeferrable));
-        }
-        Err(error)
+        let error = failed.unwrap_or_else(|| self.no_route(&request));
+        let add = |error: Error, name| error.context(format_args!("{name}: {}", Reason::NotDeferrable));
+        Err(not_deferrable.into_iter().fold(error, add))
     }
 
     fn no_route(&self, request: &Request<'_>) -> Error {
@@ -378,7 +389,10 @@ fn also_failed(first: Option<Error>, next: Error) -> Error {
     match first {
         None => next,
         // An unknown outcome must stay visible whatever came before it.
-        Some(first) if next.kind() == ErrorKind::Ambiguous => next.context(first),
+        Some(first) if next.kind() == ErrorKind::Ambiguous => {
+            let keys = first.keys().to_vec();
+            next.context(first).with_keys(keys)
+        }
         Some(first) => first.with_keys(next.keys().iter().cloned()).context(next),
     }
 }

@@ -37,6 +37,12 @@ impl Slot {
         }
     }
 
+    /// Whether a put that failed here may go to the next connector. An error that names keys has left objects behind,
+    /// which nobody would hear of if the put then succeeded.
+    pub(super) fn may_go_on(&self, error: &Error) -> bool {
+        self.policy.fallback() && error.kind().allows_fallback() && error.keys().is_empty()
+    }
+
     pub(super) fn is_dormant(&self) -> bool {
         matches!(self.state, State::Dormant(_))
     }

@@ -53,6 +53,7 @@ fn multi() -> ConnectorType {
         name: "multi".to_owned(),
         fields: MULTI_FIELDS,
         class_paths: class_paths("multi", "MultiConnector").to_vec(),
+        nests: true,
         python_fields: Vec::new(),
         read: Arc::new(|scope, table, place| Ok(Arc::new(MultiOptions::read(scope, table, place)?))),
     }
@@ -70,6 +71,7 @@ struct MultiOptions {
 impl MultiOptions {
     fn read(scope: &Scope<'_>, table: &Table, place: &str) -> Result<Self> {
         let config = Config::from_table(table, place)?;
+        let scope = scope.deeper();
         let lanes = scope.read(&config, place)?;
         let multi = build(&lanes, scope.hostname.clone())?;
         let (config, properties) = (multi.config(), Connector::properties(&multi));

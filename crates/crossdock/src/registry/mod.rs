@@ -23,7 +23,11 @@ type Read = dyn Fn(&Scope<'_>, &Table, &str) -> Result<Arc<dyn Opener>> + Send +
 struct Scope<'r> {
     registry: &'r Registry,
     hostname: &'r Hostname,
+    depth: usize,
 }
+
+/// How deeply multi-connectors may be nested.
+const MAX_DEPTH: usize = 16;
 
 /// One entry of a config, read and checked.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct ConnectorType {
     name: String,
     fields: &'static [FieldSpec],
     class_paths: Vec<String>,
+    /// Its options are connectors.
+    nests: bool,
     /// What ProxyStore's class wants to see in its config besides our options.
     python_fields: Vec<(&'static str, Value)>,
     read: Arc<Read>,
@@ -78,6 +84,7 @@ impl ConnectorType {
             name: name.into(),
             fields,
             class_paths: Vec::new(),
+            nests: false,
             python_fields: Vec::new(),
             read: Arc::new(move |_, table, place| read(&Fields::new(table, place, fields)?)),
         }
@@ -175,7 +182,7 @@ impl Registry {
     /// # Errors
     /// As there.
     pub fn connect_as(&self, config: &Config, hostname: Hostname) -> Result<MultiConnector> {
-        let lanes = Scope { registry: self, hostname: &hostname }.read(config, "connectors")?;
+        let lanes = Scope::new(self, &hostname).read(config, "connectors")?;
         build(&lanes, hostname)
     }
 
@@ -185,7 +192,8 @@ impl Registry {
     /// As [`connect`](Self::connect), and what opening says.
     pub fn open(&self, config: &ConnectorConfig) -> Result<Arc<dyn Connector>> {
         let entry = Entry::new("connector", config.clone(), Policy::any());
-        let scope = Scope { registry: self, hostname: &Hostname::from_environment() };
+        let hostname = Hostname::from_environment();
+        let scope = Scope::new(self, &hostname);
         scope.opener(&entry, "connector")?.open()
     }
 
@@ -200,15 +208,28 @@ impl Registry {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn canonical(&self, config: &Config) -> Result<Config> {
-        let lanes = Scope { registry: self, hostname: &Hostname::from_environment() }.read(config, "connectors")?;
+        let lanes = Scope::new(self, &Hostname::from_environment()).read(config, "connectors")?;
         let entries = config.entries().iter().zip(lanes);
         Ok(Config::new(entries.map(|(entry, lane)| Entry { connector: lane.opener.config(), ..entry.clone() })))
     }
 }
 
-impl Scope<'_> {
+impl<'r> Scope<'r> {
+    fn new(registry: &'r Registry, hostname: &'r Hostname) -> Self {
+        Self { registry, hostname, depth: 0 }
+    }
+
+    fn deeper(&self) -> Self {
+        Self { depth: self.depth + 1, ..*self }
+    }
+
     /// Reads and checks all entries of a config whose connectors stand at `place`.
     fn read(&self, config: &Config, place: &str) -> Result<Vec<Lane>> {
+        if self.depth > MAX_DEPTH {
+            let shown: String = place.chars().take(80).collect();
+            let message = format!("{shown}...: more than {MAX_DEPTH} multi-connectors are nested; flatten some");
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
         let read = |entry: &Entry| {
             let opener = self.opener(entry, &format!("{place}.{}", entry.name))?;
             Ok(Lane { name: entry.name.clone(), opener, policy: entry.policy.clone() })

@@ -1,7 +1,7 @@
 //! Configs in the shape that ProxyStore writes and reads: `{name: [class path, options, policy]}`.
 
 use super::Registry;
-use crate::config::{Config, Entry, Table, Value, write_json};
+use crate::config::{Config, Entry, Reference, Table, Value, write_json};
 use crate::error::Result;
 
 /// For whom the JSON is meant.
@@ -63,7 +63,7 @@ impl Registry {
             left_out.push(format!("{place}: there is no class of Python for the type {:?}", known.name));
             return Ok((known.name.clone(), written.options.clone()));
         };
-        if known.name == "multi" {
+        if known.nests {
             let nested = Config::from_table(&written.options, place)?;
             return Ok((class_path, self.to_shape(&nested, flavor, &format!("{place}."), left_out)?));
         }
@@ -74,12 +74,16 @@ impl Registry {
                 left_out.push(format!("{place}: ProxyStore's {} knows no option {field:?}", known.name));
                 continue;
             }
-            if flavor == Flavor::Proxystore && matches!(&node.value, Value::String(text) if text.contains("${")) {
-                left_out.push(format!(
-                    "{place}: ProxyStore takes the reference in {field:?} literally; write the path there"
-                ));
+            let mut value = node.value.clone();
+            if let (Flavor::Proxystore, Value::String(text)) = (flavor, &value) {
+                match Reference::new(text.as_str())?.as_literal() {
+                    Some(literal) => value = literal.into(),
+                    None => left_out.push(format!(
+                        "{place}: ProxyStore takes the reference in {field:?} literally; write the path there"
+                    )),
+                }
             }
-            options.set(alias.unwrap_or(field), node.value.clone());
+            options.set(alias.unwrap_or(field), value);
         }
         for (field, value) in &known.python_fields {
             options.set(*field, value.clone());

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
-use super::publish::{remove, unpublish};
+use super::publish::{DRAFT, remove, unpublish};
 use crate::error::{Error, Result};
 use crate::key::ObjectId;
 use crate::options::{GcOptions, GcReport};
@@ -17,49 +17,77 @@ pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport>
     let mut report = GcReport::default();
     // A directory that is not there has no leftovers, and nobody wants it made for that.
     let Some(dir) = directory.reopen()? else { return Ok(report) };
-    for name in names(directory, &dir)? {
+    let listing = list(directory, &dir)?;
+    for draft in &listing.drafts {
+        let failed = |cause| Error::from_io("collect", directory.shown(draft), cause);
+        if let Some(stat) = stat(&dir, draft).map_err(failed)? {
+            collect(&mut report, &dir, draft, &stat, options).map_err(failed)?;
+        }
+    }
+    for name in listing.names {
         let failed = |cause| Error::from_io("collect", directory.shown(name.object()), cause);
         let (object, marker) = look(&dir, &name).map_err(failed)?;
-        let leftover = match (&object, &marker) {
-            (Some(object), None) => object,
-            // ProxyStore removes the marker last.
-            (None, Some(marker)) => marker,
-            _ => continue,
-        };
-        if !is_older(leftover, options.min_age) {
-            report.kept += 1;
-            continue;
-        }
-        report.removed += 1;
-        report.bytes += object.as_ref().map_or(0, |stat| stat.st_size as u64);
-        if !options.dry_run {
-            let name = if object.is_some() { name.object() } else { name.marker() };
-            remove(&dir, name).map_err(failed)?;
+        match (&object, &marker) {
+            (Some(stat), None) => collect(&mut report, &dir, name.object(), stat, options).map_err(failed)?,
+            // ProxyStore removes the marker last. One inode may serve many markers, and each link renews its change time.
+            (None, Some(stat)) => {
+                let mut stat = *stat;
+                stat.st_ctime = stat.st_mtime;
+                collect(&mut report, &dir, name.marker(), &stat, options).map_err(failed)?;
+            }
+            _ => {}
         }
     }
     Ok(report)
+}
+
+/// Removes one leftover, if it is old enough.
+fn collect(report: &mut GcReport, dir: &OwnedFd, name: &str, stat: &Stat, options: &GcOptions) -> Result<(), Errno> {
+    if !is_older(stat, options.min_age) {
+        report.kept += 1;
+        return Ok(());
+    }
+    if !options.dry_run {
+        remove(dir, name)?;
+    }
+    report.removed += 1;
+    report.bytes += stat.st_size as u64;
+    Ok(())
 }
 
 /// Removes all objects and leftovers that carry our names, and the directory if nothing else is in it.
 pub(super) fn clear(directory: &Directory) -> Result<()> {
     let Some(dir) = directory.reopen()? else { return Ok(()) };
     let mut outcome = Ok(());
-    for name in names(directory, &dir)? {
+    let listing = list(directory, &dir)?;
+    for name in listing.names {
         if let Err(cause) = unpublish(&dir, &name) {
             outcome = Err(Error::from_io("clear", directory.shown(name.object()), cause));
+        }
+    }
+    for draft in listing.drafts {
+        if let Err(cause) = remove(&dir, &draft) {
+            outcome = Err(Error::from_io("clear", directory.shown(&draft), cause));
         }
     }
     outcome?;
     match unlinkat(rustix::fs::CWD, directory.path(), AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(()),
-        Err(cause) => Err(Error::from_io("remove the directory", directory.path().display(), cause)),
+        Err(cause) => Err(Error::from_io("remove the directory", directory.named(), cause)),
     }
 }
 
-/// The objects of the directory by name, whole or not. Foreign files carry other names.
-fn names(directory: &Directory, dir: &OwnedFd) -> Result<Vec<FileName>> {
-    let failed = |cause| Error::from_io("list", directory.path().display(), cause);
-    let mut ids: Vec<ObjectId> = Vec::new();
+/// What carries our names in a directory. Foreign files carry others.
+struct Listing {
+    /// Objects, whole or not.
+    names: Vec<FileName>,
+    /// What is, or was, being written where unnamed files cannot be had.
+    drafts: Vec<String>,
+}
+
+fn list(directory: &Directory, dir: &OwnedFd) -> Result<Listing> {
+    let failed = |cause| Error::from_io("list", directory.named(), cause);
+    let (mut ids, mut drafts): (Vec<ObjectId>, Vec<String>) = (Vec::new(), Vec::new());
     for entry in Dir::read_from(dir).map_err(failed)? {
         let entry = match entry {
             Ok(entry) => entry,
@@ -68,14 +96,19 @@ fn names(directory: &Directory, dir: &OwnedFd) -> Result<Vec<FileName>> {
             Err(cause) => return Err(failed(cause)),
         };
         let Ok(name) = entry.file_name().to_str() else { continue };
-        let id = ObjectId::from(name.strip_suffix(".ready").unwrap_or(name));
-        if id.as_uuid().is_some() && matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
-            ids.push(id);
+        if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
+            continue;
+        }
+        let is_uuid = |text: &str| ObjectId::from(text).as_uuid().is_some();
+        match (name.strip_prefix(DRAFT), name.strip_suffix(".ready").unwrap_or(name)) {
+            (Some(id), _) if is_uuid(id) => drafts.push(name.to_owned()),
+            (_, id) if is_uuid(id) => ids.push(id.into()),
+            _ => {}
         }
     }
     ids.sort();
     ids.dedup();
-    ids.iter().map(FileName::of).collect()
+    Ok(Listing { names: ids.iter().map(FileName::of).collect::<Result<_>>()?, drafts })
 }
 
 fn look(dir: &OwnedFd, name: &FileName) -> Result<(Option<Stat>, Option<Stat>), Errno> {

@@ -1,12 +1,11 @@
 //! The directory of the objects: opened, guarded against strangers, opened anew when it has gone stale.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, mkdir, open};
+use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, mkdir, open, stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -21,32 +20,37 @@ const MAX_NAME: usize = 255;
 /// The name of one object's file: a single component that cannot leave the directory, and its marker's.
 pub(super) struct FileName {
     marker: String,
+    is_uuid: bool,
 }
 
 impl FileName {
     /// # Errors
     /// `InvalidKey` unless the id is one plain file name.
     pub(super) fn of(id: &ObjectId) -> Result<Self> {
-        id.with_str(|id| {
-            let refused = id.is_empty()
-                || id.len() + MARKER.len() > MAX_NAME
-                || id.starts_with('.')
-                || id.ends_with(MARKER)
-                || id.contains(['/', '\0']);
+        id.with_str(|text| {
+            let refused = text.is_empty()
+                || text.len() + MARKER.len() > MAX_NAME
+                || text.starts_with('.')
+                || text.ends_with(MARKER)
+                || text.contains(['/', '\0']);
             if refused {
-                let shown: String = id.chars().take(80).collect();
+                let shown: String = text.chars().take(80).collect();
                 let message = format!(
                     "{shown:?} cannot be the key of a file: it must be one file name that does not begin with a dot; \
                      use keys as put returned them"
                 );
                 return Err(Error::new(ErrorKind::InvalidKey, message));
             }
-            Ok(Self { marker: [id, MARKER].concat() })
+            Ok(Self { marker: [text, MARKER].concat(), is_uuid: id.as_uuid().is_some() })
         })
     }
 
     pub(super) fn object(&self) -> &str {
         self.marker.strip_suffix(MARKER).unwrap_or(&self.marker)
+    }
+
+    pub(super) fn is_uuid(&self) -> bool {
+        self.is_uuid
     }
 
     pub(super) fn marker(&self) -> &str {
@@ -58,6 +62,8 @@ impl FileName {
 /// is, as the file system may not be mounted.
 pub(super) struct Directory {
     path: PathBuf,
+    /// As the config has it, for messages: what its references stand for is not shown.
+    named: String,
     /// Empty until it was there for the first time.
     fd: ArcSwapOption<OwnedFd>,
     allow_foreign_owner: bool,
@@ -69,6 +75,7 @@ impl Directory {
     pub(super) fn new(path: PathBuf, options: &FileOptions) -> Result<Self> {
         let directory = Self {
             path,
+            named: options.dir().to_owned(),
             fd: ArcSwapOption::empty(),
             allow_foreign_owner: options.allow_foreign_owner,
             may_make: options.make_dir,
@@ -107,42 +114,70 @@ impl Directory {
         if !self.may_make {
             return Err(self.missing("mount it, make it, or set make_dir = true"));
         }
-        let failed = |cause| Error::from_io("make the directory", self.path.display(), cause);
+        let failed = |cause| Error::from_io("make the directory", &self.named, cause);
         make_with_ancestors(&self.path).map_err(failed)?;
         self.reopen()?.ok_or_else(|| failed(Errno::NOENT))
     }
 
     fn missing(&self, advice: &str) -> Error {
-        let message = format!("the directory {} is not there on this host; {advice}", self.path.display());
+        let message = format!("the directory {} is not there on this host; {advice}", self.named);
         Error::new(ErrorKind::Unavailable, message)
     }
 
+    /// The directory, for messages.
+    pub(super) fn named(&self) -> &str {
+        &self.named
+    }
+
     /// A file of this directory, for messages.
-    pub(super) fn shown(&self, name: &str) -> impl fmt::Display {
-        self.path.join(name).display().to_string()
+    pub(super) fn shown(&self, name: &str) -> String {
+        format!("{}/{name}", self.named)
     }
 
     /// Opens the directory anew: it may have been removed and made again, or an NFS client may look at an old copy.
     /// `None` if there is none now.
     pub(super) fn reopen(&self) -> Result<Option<Arc<OwnedFd>>> {
-        let opened = open_existing(&self.path, self.allow_foreign_owner)?.map(Arc::new);
+        let opened = self.open_existing()?.map(Arc::new);
         if let Some(fd) = &opened {
             self.fd.store(Some(fd.clone()));
         }
         Ok(opened)
     }
 
-    /// Tries once more in the directory opened or made anew, where the one that was open has been removed.
-    pub(super) fn write_in(&self, attempt: impl Fn(&OwnedFd) -> Result<(), PublishError>) -> Result<()> {
-        let dir = self.fd_to_write()?;
-        let outcome = match attempt(&dir) {
-            Err(PublishError::Io(..)) if fstat(&*dir).is_ok_and(|stat| stat.st_nlink == 0) => attempt(&*self.make()?),
-            outcome => outcome,
+    fn open_existing(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = match open(&self.path, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(cause) => return Err(Error::from_io("open the directory", &self.named, cause)),
         };
+        let stat = fstat(&fd).map_err(|cause| Error::from_io("examine the directory", &self.named, cause))?;
+        if !self.allow_foreign_owner && !is_trusted(&stat) {
+            let message = format!(
+                "the directory {} belongs to user {}, who could change the objects in it; choose one of your own, or set \
+                 allow_foreign_owner = true",
+                self.named, stat.st_uid
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message).permanent());
+        }
+        Ok(Some(fd))
+    }
+
+    /// Whether the path still leads to the directory that is open: it may have been removed, or another put in its place.
+    fn is_current(&self, dir: &OwnedFd) -> bool {
+        let same = |here: Stat, there: Stat| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino);
+        matches!((fstat(dir), stat(&self.path)), (Ok(here), Ok(there)) if same(here, there))
+    }
+
+    /// Writes where readers look: in the directory that the path leads to now.
+    pub(super) fn write_in(&self, write: impl Fn(&OwnedFd) -> Result<(), PublishError>) -> Result<()> {
+        let mut dir = self.fd_to_write()?;
+        if !self.is_current(&dir) {
+            dir = self.make()?;
+        }
+        let outcome = write(&dir);
         outcome.map_err(|error| match error {
-            PublishError::Io(action, cause) => {
-                Error::from_io(action, format_args!("a file in {}", self.path.display()), cause)
-            }
+            PublishError::Io(action, cause) => Error::from_io(action, format_args!("a file in {}", self.named), cause),
             PublishError::Exists => Error::new(ErrorKind::AlreadyExists, "the key holds an object already"),
         })
     }
@@ -161,7 +196,7 @@ impl Directory {
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        fsync(&*self.fd()?).map_err(|cause| Error::from_io("sync", self.path.display(), cause))
+        fsync(&*self.fd()?).map_err(|cause| Error::from_io("sync", &self.named, cause))
     }
 }
 
@@ -175,26 +210,6 @@ pub(super) enum PublishError {
 
 fn is_trusted(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
-}
-
-fn open_existing(path: &Path, allow_foreign_owner: bool) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = match open(path, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(cause) => return Err(Error::from_io("open the directory", path.display(), cause)),
-    };
-    let stat = fstat(&fd).map_err(|cause| Error::from_io("examine the directory", path.display(), cause))?;
-    if !allow_foreign_owner && !is_trusted(&stat) {
-        let message = format!(
-            "the directory {} belongs to user {}, who could change the objects in it; choose one of your own, or set \
-             allow_foreign_owner = true",
-            path.display(),
-            stat.st_uid
-        );
-        return Err(Error::new(ErrorKind::Unavailable, message));
-    }
-    Ok(Some(fd))
 }
 
 /// Makes the directory and its missing ancestors, each on the disk before something is put into it: a durable object

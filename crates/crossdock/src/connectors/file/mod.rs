@@ -20,7 +20,7 @@ use crate::process;
 
 use directory::{Directory, FileName};
 pub use options::FileOptions;
-use publish::Publisher;
+use publish::{How, Publisher};
 
 /// Keeps objects as files, for every process and host that sees the directory.
 ///
@@ -105,7 +105,8 @@ impl FileConnector {
     fn put_one(&self, object: &Bytes, level: Durability) -> Result<ObjectKey> {
         let key = ObjectKey::sealed(ObjectId::random(), object, self.options.integrity);
         let name = FileName::of(&key.id)?;
-        self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, level))?;
+        let how = How { sync: level != Durability::Process, is_new: true };
+        self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, how))?;
         Ok(key)
     }
 
@@ -114,8 +115,12 @@ impl FileConnector {
     }
 
     fn evict_name(&self, name: &FileName) -> Result<()> {
-        publish::unpublish(&*self.directory.fd()?, name)
-            .map_err(|cause| Error::from_io("evict", self.directory.shown(name.object()), cause))
+        let failed = |cause| Error::from_io("evict", self.directory.shown(name.object()), cause);
+        if publish::unpublish(&*self.directory.fd()?, name).map_err(failed)? {
+            return Ok(());
+        }
+        // It may be in the directory that stands there now.
+        self.directory.reopen()?.map_or(Ok(()), |dir| publish::unpublish(&dir, name).map(drop).map_err(failed))
     }
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
@@ -200,7 +205,7 @@ impl Connector for FileConnector {
         match found? {
             Some(_) => Ok(()),
             None => {
-                let message = format!("{} forgets what is written to it", self.directory.path().display());
+                let message = format!("{} forgets what is written to it", self.directory.named());
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
         }
@@ -221,8 +226,9 @@ impl Connector for FileConnector {
 }
 
 impl Deferrable for FileConnector {
-    fn new_key(&self, _: &KeyHint) -> Result<Key> {
+    fn new_key(&self, hint: &KeyHint) -> Result<Key> {
         self.require_open()?;
+        self.properties().require(hint.options.durability)?;
         // Whoever asks for the key is about to write, and readers ask before that.
         self.directory.fd_to_write()?;
         Ok(ObjectKey { id: ObjectId::random(), size: None, checksum: None }.into())
@@ -233,21 +239,31 @@ impl Deferrable for FileConnector {
         let key = key.as_object()?;
         key.verify(&object, self.options.integrity)?;
         let name = FileName::of(&key.id)?;
-        let published = self.directory.write_in(|dir| self.publisher.publish(dir, &name, &object, level));
-        match published {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let file = read::require_same(&self.directory, &key.id, &name, &object)?;
-                if level != Durability::Process {
-                    // Whoever wrote it may have asked for less.
-                    rustix::fs::fsync(&file)
-                        .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
-                }
-                publish::add_marker(&*self.directory.fd()?, &name)
-                    .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
-            }
+        // The key of a put says what its object is; this one may not, so that no reader could tell.
+        let how = How { sync: level != Durability::Process || key.size.is_none(), is_new: false };
+        match self.directory.write_in(|dir| self.publisher.publish(dir, &name, &object, how)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.finish(&name, &key.id, &object, how)?,
             published => published?,
         }
-        self.sync_directory(level)
+        // The object is visible by now, and somebody may have read it.
+        self.sync_directory(level).map_err(|cause| {
+            let message = format!("{}; the object is there, but may not survive a power cut", cause.message());
+            Error::new(ErrorKind::Ambiguous, message).with_source(cause).with_keys([key.clone().into()])
+        })
+    }
+}
+
+impl FileConnector {
+    /// The name is taken: by the same object, whole, perhaps without its marker, or by another one.
+    fn finish(&self, name: &FileName, id: &ObjectId, object: &[u8], how: How) -> Result<()> {
+        let file = read::require_same(&self.directory, id, name, object)?;
+        if how.sync {
+            // Whoever wrote it may have asked for less.
+            rustix::fs::fsync(&file)
+                .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
+        }
+        publish::add_marker(&*self.directory.fd()?, name)
+            .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))
     }
 }
 

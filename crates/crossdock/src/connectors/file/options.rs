@@ -169,7 +169,7 @@ impl FileOptions {
             path if path.is_absolute() => return Ok(path.to_owned()),
             _ => "is not absolute; write the whole path of the directory of the objects",
         };
-        Err(Error::new(ErrorKind::InvalidConfig, format!("the path {dir:?} {wrong}")))
+        Err(Error::new(ErrorKind::InvalidConfig, format!("the path {:?} {wrong}", self.dir.as_str())))
     }
 }
 

@@ -2,15 +2,19 @@
 //!
 //! 1. Make an unnamed file in the directory (`O_TMPFILE`, mode 0600). A writer killed before step 4 leaves nothing.
 //! 2. Write all bytes.
-//! 3. Durability `host`: sync the file.
+//! 3. Sync the file: for durability `host`, and where the key does not say the size, since a power cut could leave such
+//!    an object empty and nobody would notice.
 //! 4. Give it its name. The name is taken: nothing was published, `Exists`.
 //! 5. Close it, and look at the answer: some file systems report a failed write only here.
 //! 6. Give it its marker: from now on the object exists. A writer killed between 4 and 6 leaves a file without a
 //!    marker, which nobody sees and `gc` collects.
 //! 7. Durability `host`: the caller syncs the directory.
 //!
-//! A step that fails after 4 takes the name away again. Where unnamed files cannot be had (NFS among others), step 1
-//! makes the file under its final name, exclusively, and step 4 falls away: it is the marker that publishes.
+//! Where unnamed files cannot be had (NFS among others), the file has a name of its own until step 4, which `gc` knows,
+//! and step 5 comes before step 4.
+//!
+//! When a step after 4 fails, a put takes the name away again: nobody else knows it. A set does not, as somebody else
+//! may have met the file, found his own bytes in it and finished it.
 //!
 //! The marker is one more link to an empty file that this connector keeps: ProxyStore's layout byte for byte, for less
 //! than a new file costs. Where a link cannot be made, a new file it is.
@@ -20,11 +24,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, linkat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fsync, linkat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{FileName, PublishError};
-use crate::options::Durability;
+use crate::key::ObjectId;
+
+/// How the names of files begin that are still being written, where they need a name.
+pub(super) const DRAFT: &str = ".crossdock-";
 
 pub(super) struct Publisher {
     /// The empty file that markers are links to.
@@ -43,68 +50,23 @@ impl Publisher {
         Self { empty: ArcSwapOption::empty(), direct: AtomicBool::new(direct) }
     }
 
-    pub(super) fn publish(
-        &self,
-        dir: &OwnedFd,
-        name: &FileName,
-        object: &[u8],
-        level: Durability,
-    ) -> Result<(), PublishError> {
+    pub(super) fn publish(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+        self.write_and_name(dir, name, object, how)?;
+        self.mark(dir, name).map_err(during("mark")).map_err(|error| give_up(dir, name, how, error))
+    }
+
+    /// Steps 1 to 5.
+    fn write_and_name(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
         if !self.direct.load(Ordering::Relaxed) {
             match unnamed_file(dir) {
-                Ok(file) => return self.publish_unnamed(dir, name, file, object, level),
+                Ok(file) => return write_unnamed(dir, name, file, object, how),
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
                     self.direct.store(true, Ordering::Relaxed);
                 }
                 Err(cause) => return Err(PublishError::Io("make", cause)),
             }
         }
-        self.publish_named(dir, name, object, level)
-    }
-
-    fn publish_unnamed(
-        &self,
-        dir: &OwnedFd,
-        name: &FileName,
-        file: OwnedFd,
-        object: &[u8],
-        level: Durability,
-    ) -> Result<(), PublishError> {
-        write_all(&file, object).map_err(during("write"))?;
-        sync_file(&file, level)?;
-        match link_file(&file, dir, name.object()) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(PublishError::Exists),
-            Err(cause) => return Err(PublishError::Io("name", cause)),
-        }
-        self.finish(dir, name, file)
-    }
-
-    fn publish_named(
-        &self,
-        dir: &OwnedFd,
-        name: &FileName,
-        object: &[u8],
-        level: Durability,
-    ) -> Result<(), PublishError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = match openat(dir, name.object(), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => file,
-            Err(Errno::EXIST) => return Err(PublishError::Exists),
-            Err(cause) => return Err(PublishError::Io("make", cause)),
-        };
-        let written = write_all(&file, object).map_err(during("write")).and_then(|()| sync_file(&file, level));
-        if let Err(error) = written {
-            return Err(take_back(dir, name, error));
-        }
-        self.finish(dir, name, file)
-    }
-
-    /// Steps 5 and 6.
-    fn finish(&self, dir: &OwnedFd, name: &FileName, file: OwnedFd) -> Result<(), PublishError> {
-        let closed = close(file).map_err(during("close"));
-        let marked = closed.and_then(|()| self.mark(dir, name).map_err(during("mark")));
-        marked.map_err(|error| take_back(dir, name, error))
+        write_draft(dir, name, object, how)
     }
 
     fn mark(&self, dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
@@ -130,6 +92,61 @@ impl Publisher {
     }
 }
 
+/// What is asked of one publication.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Sync the file before it gets its name.
+    pub(super) sync: bool,
+    /// Nobody else can know the name.
+    pub(super) is_new: bool,
+}
+
+fn write_unnamed(dir: &OwnedFd, name: &FileName, file: OwnedFd, object: &[u8], how: How) -> Result<(), PublishError> {
+    fill(&file, object, how)?;
+    link_file(&file, dir, name.object()).map_err(naming)?;
+    close(file).map_err(during("close")).map_err(|error| give_up(dir, name, how, error))
+}
+
+fn write_draft(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+    let draft = format!("{DRAFT}{}", ObjectId::random());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(dir, &*draft, flags, Mode::RUSR | Mode::WUSR).map_err(during("make"))?;
+    let written = fill(&file, object, how);
+    // Closed in any case.
+    let closed = close(file).map_err(during("close"));
+    let named = written.and(closed).and_then(|()| name_draft(dir, &draft, name.object()).map_err(naming));
+    // Renamed away, or of no use any more. What cannot be removed has a name that `gc` knows.
+    match (remove(dir, &draft), named) {
+        (Ok(_) | Err(_), named) => named,
+    }
+}
+
+/// A second name, or where there are no links another one; neither replaces a file that is there.
+fn name_draft(dir: &OwnedFd, draft: &str, name: &str) -> Result<(), Errno> {
+    match linkat(dir, draft, dir, name, AtFlags::empty()) {
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+            renameat_with(dir, draft, dir, name, RenameFlags::NOREPLACE)
+        }
+        outcome => outcome,
+    }
+}
+
+fn naming(cause: Errno) -> PublishError {
+    if cause == Errno::EXIST { PublishError::Exists } else { PublishError::Io("name", cause) }
+}
+
+fn fill(file: &OwnedFd, object: &[u8], how: How) -> Result<(), PublishError> {
+    write_all(file, object).map_err(during("write"))?;
+    if how.sync { fsync(file).map_err(during("sync")) } else { Ok(()) }
+}
+
+/// The error of a publication that failed after the file had its name. A file that stays has no marker.
+fn give_up(dir: &OwnedFd, name: &FileName, how: How, error: PublishError) -> PublishError {
+    match how.is_new.then(|| unpublish(dir, name)) {
+        None | Some(Ok(_) | Err(_)) => error,
+    }
+}
+
 /// Makes the marker as a file of its own.
 pub(super) fn add_marker(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -141,23 +158,20 @@ pub(super) fn add_marker(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
 }
 
 /// Removes an object: its marker first, so that it is gone before its bytes are.
-pub(super) fn unpublish(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
-    remove(dir, name.marker())?;
-    remove(dir, name.object())
+///
+/// A file without a marker is none of ours, unless its name is a UUID: then it is what a killed writer left. Whether there
+/// was an object.
+pub(super) fn unpublish(dir: &OwnedFd, name: &FileName) -> Result<bool, Errno> {
+    let marked = remove(dir, name.marker())?;
+    if marked || name.is_uuid() { remove(dir, name.object()).map(|there| there || marked) } else { Ok(false) }
 }
 
-/// Removes a file that may be missing.
-pub(super) fn remove(dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+/// Removes a file. Whether it was there.
+pub(super) fn remove(dir: &OwnedFd, name: &str) -> Result<bool, Errno> {
     match unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(cause) => Err(cause),
-    }
-}
-
-/// The error of a put that failed half-way. What cannot be removed now has no marker, and `gc` collects it.
-fn take_back(dir: &OwnedFd, name: &FileName, error: PublishError) -> PublishError {
-    match unpublish(dir, name) {
-        Ok(()) | Err(_) => error,
     }
 }
 
@@ -186,13 +200,6 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-fn sync_file(file: &OwnedFd, level: Durability) -> Result<(), PublishError> {
-    if level == Durability::Process {
-        return Ok(());
-    }
-    fsync(file).map_err(during("sync"))
 }
 
 /// Closes and looks at the answer, which dropping does not.

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
@@ -25,7 +25,9 @@ pub(super) fn read(directory: &Directory, key: &ObjectKey, view: bool, integrity
 /// Whether the object is there.
 pub(super) fn exists(directory: &Directory, name: &FileName) -> Result<bool> {
     let found = look_twice(directory, |dir| {
-        let whole = has(directory, dir, name.marker())? && has(directory, dir, name.object())?;
+        let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let whole =
+            look(directory, dir, name.marker())?.is_some() && look(directory, dir, name.object())?.is_some_and(is_file);
         Ok(whole.then_some(()))
     });
     found.map(|found| found.is_some())
@@ -48,7 +50,7 @@ pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName
 fn find(directory: &Directory, name: &FileName) -> Result<Option<(OwnedFd, u64)>> {
     look_twice(directory, |dir| {
         let Some(file) = open(directory, dir, name)? else { return Ok(None) };
-        if !has(directory, dir, name.marker())? {
+        if look(directory, dir, name.marker())?.is_none() {
             return Ok(None);
         }
         let size = size_of_regular(directory, name, &file)?;
@@ -68,10 +70,10 @@ fn unreadable(directory: &Directory, name: &str, cause: impl Into<std::io::Error
     Error::from_io("read", directory.shown(name), cause)
 }
 
-fn has(directory: &Directory, dir: &OwnedFd, name: &str) -> Result<bool> {
+fn look(directory: &Directory, dir: &OwnedFd, name: &str) -> Result<Option<Stat>> {
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
         Err(cause) => Err(unreadable(directory, name, cause)),
     }
 }
