@@ -70,7 +70,8 @@ impl Opener for LocalOptions {
 ///
 /// Keys name the process that made them. In another process they are refused as
 /// [`InvalidKey`](ErrorKind::InvalidKey) rather than reported as missing; a forked child still reads what its parent
-/// had put before the fork.
+/// had put before the fork. (Where another thread of the parent was changing a part of this memory at the moment of the
+/// fork, what is in that part is [`Unavailable`](ErrorKind::Unavailable) in the child.)
 ///
 /// ```
 /// use crossdock::connectors::LocalConnector;

@@ -105,7 +105,7 @@ impl FileConnector {
     fn put_one(&self, object: &Bytes, level: Durability) -> Result<ObjectKey> {
         let key = ObjectKey::sealed(ObjectId::random(), object, self.options.integrity);
         let name = FileName::of(&key.id)?;
-        let how = How { sync: level != Durability::Process, is_new: true };
+        let how = How { sync: level != Durability::Process, is_set: false };
         self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, how))?;
         Ok(key)
     }
@@ -240,11 +240,8 @@ impl Deferrable for FileConnector {
         key.verify(&object, self.options.integrity)?;
         let name = FileName::of(&key.id)?;
         // The key of a put says what its object is; this one may not, so that no reader could tell.
-        let how = How { sync: level != Durability::Process || key.size.is_none(), is_new: false };
-        match self.directory.write_in(|dir| self.publisher.publish(dir, &name, &object, how)) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.finish(&name, &key.id, &object, how)?,
-            published => published?,
-        }
+        let how = How { sync: level != Durability::Process || key.size.is_none(), is_set: true };
+        while !self.set_or_finish(&name, &key.id, &object, how)? {}
         // The object is visible by now, and somebody may have read it.
         self.sync_directory(level).map_err(|cause| {
             let message = format!("{}; the object is there, but may not survive a power cut", cause.message());
@@ -254,16 +251,22 @@ impl Deferrable for FileConnector {
 }
 
 impl FileConnector {
-    /// The name is taken: by the same object, whole, perhaps without its marker, or by another one.
-    fn finish(&self, name: &FileName, id: &ObjectId, object: &[u8], how: How) -> Result<()> {
-        let file = read::require_same(&self.directory, id, name, object)?;
+    /// Publishes, or finishes what another writer of the same bytes has begun. `false` if that one has taken it back in
+    /// the meantime: then it is our turn again.
+    fn set_or_finish(&self, name: &FileName, id: &ObjectId, object: &[u8], how: How) -> Result<bool> {
+        match self.directory.write_in(|dir| self.publisher.publish(dir, name, object, how)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            published => return published.map(|()| true),
+        }
+        let Some(file) = read::require_same(&self.directory, id, name, object)? else { return Ok(false) };
         if how.sync {
             // Whoever wrote it may have asked for less.
             rustix::fs::fsync(&file)
                 .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
         }
         publish::add_marker(&*self.directory.fd()?, name)
-            .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))
+            .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
+        Ok(true)
     }
 }
 

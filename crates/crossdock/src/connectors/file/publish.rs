@@ -13,8 +13,9 @@
 //! Where unnamed files cannot be had (NFS among others), the file has a name of its own until step 4, which `gc` knows,
 //! and step 5 comes before step 4.
 //!
-//! When a step after 4 fails, a put takes the name away again: nobody else knows it. A set does not, as somebody else
-//! may have met the file, found his own bytes in it and finished it.
+//! When a step after 4 fails, the name is taken away again. In a set, another writer may meet the file between 4 and 6:
+//! he waits for the lock that the first one holds for that time (the kernel drops it when its holder is killed), then
+//! finds the object published, taken back, or left by a killed writer with all its bytes, and then finishes it.
 //!
 //! The marker is one more link to an empty file that this connector keeps: ProxyStore's layout byte for byte, for less
 //! than a new file costs. Where a link cannot be made, a new file it is.
@@ -22,10 +23,13 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fsync, linkat, openat, renameat_with, unlinkat};
-use rustix::io::Errno;
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat_with, unlinkat,
+};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::directory::{FileName, PublishError};
 use crate::key::ObjectId;
@@ -51,12 +55,18 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
-        self.write_and_name(dir, name, object, how)?;
-        self.mark(dir, name).map_err(during("mark")).map_err(|error| give_up(dir, name, how, error))
+        let _held = self.write_and_name(dir, name, object, how)?;
+        self.mark(dir, name).map_err(during("mark")).map_err(|error| give_up(dir, name, error))
     }
 
-    /// Steps 1 to 5.
-    fn write_and_name(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+    /// Steps 1 to 5. In a set, the lock.
+    fn write_and_name(
+        &self,
+        dir: &OwnedFd,
+        name: &FileName,
+        object: &[u8],
+        how: How,
+    ) -> Result<Option<Held>, PublishError> {
         if !self.direct.load(Ordering::Relaxed) {
             match unnamed_file(dir) {
                 Ok(file) => return write_unnamed(dir, name, file, object, how),
@@ -97,24 +107,37 @@ impl Publisher {
 pub(super) struct How {
     /// Sync the file before it gets its name.
     pub(super) sync: bool,
-    /// Nobody else can know the name.
-    pub(super) is_new: bool,
+    /// Others may know the name.
+    pub(super) is_set: bool,
 }
 
-fn write_unnamed(dir: &OwnedFd, name: &FileName, file: OwnedFd, object: &[u8], how: How) -> Result<(), PublishError> {
-    fill(&file, object, how)?;
+fn write_unnamed(
+    dir: &OwnedFd,
+    name: &FileName,
+    file: OwnedFd,
+    object: &[u8],
+    how: How,
+) -> Result<Option<Held>, PublishError> {
+    let held = fill(&file, object, how)?;
     link_file(&file, dir, name.object()).map_err(naming)?;
-    close(file).map_err(during("close")).map_err(|error| give_up(dir, name, how, error))
+    match close(file) {
+        Ok(()) => Ok(held),
+        Err(cause) => Err(give_up(dir, name, PublishError::Io("close", cause))),
+    }
 }
 
-fn write_draft(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+fn write_draft(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<Option<Held>, PublishError> {
     let draft = format!("{DRAFT}{}", ObjectId::random());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(dir, &*draft, flags, Mode::RUSR | Mode::WUSR).map_err(during("make"))?;
     let written = fill(&file, object, how);
     // Closed in any case.
     let closed = close(file).map_err(during("close"));
-    let named = written.and(closed).and_then(|()| name_draft(dir, &draft, name.object()).map_err(naming));
+    let named = written.and_then(|held| {
+        closed?;
+        name_draft(dir, &draft, name.object()).map_err(naming)?;
+        Ok(held)
+    });
     // Renamed away, or of no use any more. What cannot be removed has a name that `gc` knows.
     match (remove(dir, &draft), named) {
         (Ok(_) | Err(_), named) => named,
@@ -135,15 +158,55 @@ fn naming(cause: Errno) -> PublishError {
     if cause == Errno::EXIST { PublishError::Exists } else { PublishError::Io("name", cause) }
 }
 
-fn fill(file: &OwnedFd, object: &[u8], how: How) -> Result<(), PublishError> {
+/// Writes, syncs and, in a set, locks the file. The lock lives as long as the descriptor that comes back.
+fn fill(file: &OwnedFd, object: &[u8], how: How) -> Result<Option<Held>, PublishError> {
     write_all(file, object).map_err(during("write"))?;
-    if how.sync { fsync(file).map_err(during("sync")) } else { Ok(()) }
+    if how.sync {
+        fsync(file).map_err(during("sync"))?;
+    }
+    if how.is_set { lock(file).map_err(during("lock")) } else { Ok(None) }
 }
 
-/// The error of a publication that failed after the file had its name. A file that stays has no marker.
-fn give_up(dir: &OwnedFd, name: &FileName, how: How, error: PublishError) -> PublishError {
-    match how.is_new.then(|| unpublish(dir, name)) {
-        None | Some(Ok(_) | Err(_)) => error,
+/// The lock on a file that has its name, but no marker yet.
+struct Held(OwnedFd);
+
+impl Drop for Held {
+    /// Closing would do, unless it fails.
+    fn drop(&mut self) {
+        let (Ok(()) | Err(_)) = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Nobody else has the file yet. Where locks cannot be had, it goes without.
+fn lock(file: &OwnedFd) -> Result<Option<Held>, Errno> {
+    let held = fcntl_dupfd_cloexec(file, 0)?;
+    match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Held(held))),
+        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Waits until the writer of a file that has its name is done with it. `false` if that takes too long.
+pub(super) fn wait_for_writer(file: &OwnedFd) -> Result<bool, Errno> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF) => {
+                return Ok(true);
+            }
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+}
+
+/// The error of a publication that failed after the file had its name. What cannot be removed now has no marker.
+fn give_up(dir: &OwnedFd, name: &FileName, error: PublishError) -> PublishError {
+    match remove(dir, name.marker()).and_then(|_| remove(dir, name.object())) {
+        Ok(_) | Err(_) => error,
     }
 }
 

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
+use super::publish::wait_for_writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{ObjectId, ObjectKey};
 use crate::options::Integrity;
@@ -33,16 +34,29 @@ pub(super) fn exists(directory: &Directory, name: &FileName) -> Result<bool> {
     found.map(|found| found.is_some())
 }
 
-/// For a key that is set once more: the file that is there, whose bytes must be the same.
-pub(super) fn require_same(directory: &Directory, id: &ObjectId, name: &FileName, object: &[u8]) -> Result<OwnedFd> {
-    let other = || Error::already_exists(id);
-    let file = open(directory, &*directory.fd()?, name)?.ok_or_else(other)?;
-    let size = size_of_regular(directory, name, &file)?;
-    let failed = |cause| unreadable(directory, name.object(), cause);
-    if size != object.len() as u64 || copy(&file, size).map_err(failed)? != object {
-        return Err(other());
+/// For a key that is set once more: the file that is there, locked, whose bytes must be the same. `None` if its writer has
+/// taken it back.
+pub(super) fn require_same(
+    directory: &Directory,
+    id: &ObjectId,
+    name: &FileName,
+    object: &[u8],
+) -> Result<Option<OwnedFd>> {
+    let failed = |cause: std::io::Error| unreadable(directory, name.object(), cause);
+    let Some(file) = open(directory, &*directory.fd()?, name)? else { return Ok(None) };
+    if !wait_for_writer(&file).map_err(|cause| failed(cause.into()))? {
+        let message =
+            format!("another process has been writing {} for too long; try again", directory.shown(name.object()));
+        return Err(Error::new(ErrorKind::Unavailable, message));
     }
-    Ok(file)
+    if fstat(&file).map_err(|cause| failed(cause.into()))?.st_nlink == 0 {
+        return Ok(None);
+    }
+    let size = size_of_regular(directory, name, &file)?;
+    if size != object.len() as u64 || copy(&file, size).map_err(failed)? != object {
+        return Err(Error::already_exists(id));
+    }
+    Ok(Some(file))
 }
 
 /// Opens the file, asks for the marker, and looks at the file's size only then: whoever removed the marker in between
