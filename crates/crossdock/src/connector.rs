@@ -187,7 +187,7 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// ```
 /// use crossdock::connectors::LocalOptions;
 /// use crossdock::{ConnectorExt, Opener};
-/// let opener = LocalOptions { max_total_bytes: Some(10), ..LocalOptions::default() };
+/// let opener = LocalOptions::new().max_total_bytes(10);
 /// assert_eq!(opener.config().type_name, "local");
 /// assert!(opener.open()?.put_bytes("more than ten").is_err());
 /// # Ok::<(), crossdock::Error>(())

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use crossdock::connectors::{LocalConnector, LocalOptions};
 use crossdock::testing::{Effect, FaultyConnector, Operation};
 use crossdock::{
-    CloseOptions, Connector, ConnectorConfig, Deferrable, ErrorKind, GcOptions, GcReport, GetOptions, Key,
-    MultiConnector, Policy, Properties, PutOptions, Result,
+    CloseOptions, Connector, ConnectorConfig, Deferrable, Durability, ErrorKind, GcOptions, GcReport, GetOptions, Key,
+    KeyHint, MultiConnector, Policy, Properties, PutOptions, Result,
 };
 
 type Faulty = Arc<FaultyConnector>;
@@ -192,10 +192,157 @@ fn a_batch_whose_fallback_fails_leaves_nothing() {
 }
 
 #[test]
+fn a_batch_falls_back_only_after_what_wrote_nothing() {
+    use ErrorKind::{AlreadyExists, Ambiguous, Corrupt, InvalidConfig, InvalidKey};
+    for kind in [Ambiguous, Corrupt, InvalidKey, InvalidConfig, AlreadyExists] {
+        let (first, second, multi) = two(falls_back(small()));
+        first.inject(Operation::PutBatch, Effect::Fail(kind));
+        first.inject(Operation::Put, Effect::Fail(kind));
+        let error = multi.put_batch(&objects(&["a", "b"]), &PutOptions::new()).unwrap_err();
+        assert_eq!((error.kind(), error.connector()), (kind, Some("small")));
+        assert_eq!(multi.put("a", &PutOptions::new()).unwrap_err().kind(), kind);
+        assert_eq!((second.calls(Operation::PutBatch), second.calls(Operation::Put)), (0, 0));
+    }
+}
+
+#[test]
+fn an_error_that_carries_keys_is_not_fallen_back_from() {
+    let (first, second, multi) = two(falls_back(small()));
+    first.inject(Operation::PutBatch, Effect::HalfDone(ErrorKind::Unavailable));
+    first.inject(Operation::Put, Effect::HalfDone(ErrorKind::Full));
+    for error in [
+        multi.put_batch(&objects(&["a", "b"]), &PutOptions::new()).unwrap_err(),
+        multi.put("a", &PutOptions::new()).unwrap_err(),
+    ] {
+        let [key] = error.keys() else { panic!("one key, not {:?}", error.keys()) };
+        assert!(Connector::exists(&multi, key).unwrap());
+        Connector::evict(&multi, key).unwrap();
+    }
+    assert_eq!((second.calls(Operation::PutBatch), second.calls(Operation::Put)), (0, 0));
+    assert_eq!(used(&first), EMPTY);
+}
+
+#[test]
+fn an_unknown_outcome_is_not_hidden_by_another_error() {
+    for [one, other] in [[ErrorKind::Full, ErrorKind::Ambiguous], [ErrorKind::Ambiguous, ErrorKind::Full]] {
+        let (first, second, multi) = two(small());
+        first.inject(Operation::PutBatch, Effect::HalfDone(one));
+        second.inject(Operation::PutBatch, Effect::HalfDone(other));
+        let batch = objects(&["a", "long one", "b", "long two"]);
+        let error = multi.put_batch(&batch, &PutOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Ambiguous);
+        assert!(["small", "rest"].iter().all(|name| error.to_string().contains(name)), "{error}");
+        let mut names: Vec<String> =
+            error.keys().iter().map(|key| key.to_string().split('/').next().unwrap().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["rest", "small"]);
+        error.keys().iter().for_each(|key| Connector::evict(&multi, key).unwrap());
+        assert_eq!([used(&first), used(&second)], [EMPTY, EMPTY]);
+    }
+}
+
+#[test]
+fn items_are_not_mixed_up_where_a_connector_answers_too_few() {
+    let forgetful = Contrary { forgets: true, ..Contrary::default() };
+    let first = faulty();
+    let multi = MultiConnector::builder()
+        .connector("small", first.clone(), small())
+        .connector("rest", forgetful, falls_back(Policy::any()))
+        .connector("last", LocalConnector::new(), Policy::any())
+        .build()
+        .unwrap();
+    let error = multi.put_batch(&objects(&["a", "long one", "long two"]), &PutOptions::new()).unwrap_err();
+    assert_eq!((error.kind(), error.connector()), (ErrorKind::Ambiguous, Some("rest")));
+    assert!(error.message().contains("1 items to a batch of 2"), "{error}");
+    assert_eq!(used(&first), EMPTY);
+    let keys = ["one two", "three"].map(|object| multi.put(object, &PutOptions::new()).unwrap());
+    assert!(keys.iter().all(|key| &*key.connector_name == "rest"));
+    let error = multi.get_batch(&keys, &GetOptions::default()).unwrap_err();
+    assert!(error.message().contains("1 items to a batch of 2"), "{error}");
+}
+
+#[test]
+fn a_nested_multi_connector_without_a_route_is_fallen_back_from() {
+    let nested = || MultiConnector::builder().connector("inner", LocalConnector::new(), small()).build().unwrap();
+    let around = |policy| {
+        let builder = MultiConnector::builder().connector("nested", nested(), policy);
+        builder.connector("rest", LocalConnector::new(), Policy::any()).build().unwrap()
+    };
+    let lenient = around(falls_back(Policy::any()));
+    assert_eq!(&*lenient.put("long one", &PutOptions::new()).unwrap().connector_name, "rest");
+    assert!(lenient.put("a", &PutOptions::new()).unwrap().to_string().starts_with("nested/inner/"));
+    let keys = lenient.put_batch(&objects(&["a", "long one"]), &PutOptions::new()).unwrap();
+    assert!(keys.iter().all(|key| &*key.connector_name == "rest"), "a share goes on as a whole");
+    assert_eq!(&*lenient.new_key(&KeyHint::new().size(8)).unwrap().connector_name, "rest");
+
+    let strict = around(Policy::any());
+    for error in [
+        strict.put("long one", &PutOptions::new()).unwrap_err(),
+        strict.put_batch(&objects(&["a", "long one"]), &PutOptions::new()).unwrap_err(),
+        strict.new_key(&KeyHint::new().size(8)).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.connector()), (ErrorKind::NoRoute, Some("nested")));
+    }
+}
+
+#[test]
+fn a_new_key_falls_back_only_where_the_policy_says_so() {
+    let blocked = tempfile::NamedTempFile::new().unwrap();
+    let around = |policy| {
+        let broken = crossdock::connectors::FileOptions::new(blocked.path().join("below"));
+        let builder = MultiConnector::builder().lazy("broken", Arc::new(broken), policy);
+        builder.connector("works", LocalConnector::new(), Policy::any()).build().unwrap()
+    };
+    let lenient = around(falls_back(Policy::any()));
+    assert_eq!(&*lenient.new_key(&KeyHint::new()).unwrap().connector_name, "works");
+    let error = around(Policy::any()).new_key(&KeyHint::new()).unwrap_err();
+    assert_eq!((error.kind(), error.connector()), (ErrorKind::Unavailable, Some("broken")));
+
+    let (first, second, multi) = two(falls_back(small()));
+    first.inject(Operation::NewKey, Effect::Fail(ErrorKind::Ambiguous));
+    assert_eq!(multi.new_key(&KeyHint::new()).unwrap_err().kind(), ErrorKind::Ambiguous);
+    assert_eq!(second.calls(Operation::NewKey), 0);
+}
+
+#[test]
+fn a_new_key_comes_from_a_connector_that_reaches_its_durability() {
+    let dir = tempfile::tempdir().unwrap();
+    let around = |policy| {
+        let files = crossdock::connectors::FileOptions::new(dir.path());
+        let builder = MultiConnector::builder().connector("memory", LocalConnector::new(), policy);
+        builder.lazy("disk", Arc::new(files), Policy::any()).build().unwrap()
+    };
+    let hint = |durability| KeyHint::new().options(PutOptions::new().durability(durability));
+    let lenient = around(falls_back(Policy::any()));
+    assert_eq!(&*lenient.new_key(&KeyHint::new()).unwrap().connector_name, "memory");
+    assert_eq!(&*lenient.new_key(&hint(Durability::Host)).unwrap().connector_name, "disk");
+    let error = lenient.new_key(&hint(Durability::Backend)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("disk"), "{error}");
+    let error = around(Policy::any()).new_key(&hint(Durability::Process)).unwrap_err();
+    assert_eq!((error.kind(), error.connector()), (ErrorKind::Unsupported, Some("memory")));
+}
+
+#[test]
+fn a_set_counts_towards_the_quota() {
+    let local = LocalConnector::with_options(&LocalOptions::new().max_total_bytes(4));
+    let [first, second] = [(); 2].map(|()| local.new_key(&KeyHint::new()).unwrap());
+    local.set(&first, "123".into(), &PutOptions::new()).unwrap();
+    local.set(&first, "123".into(), &PutOptions::new()).unwrap();
+    assert_eq!(local.used_bytes(), 3, "the same object counts once");
+    let refused = |object: &'static str| local.set(&second, object.into(), &PutOptions::new()).unwrap_err().kind();
+    assert_eq!([refused("12"), refused("12345")], [ErrorKind::Full, ErrorKind::TooLarge]);
+    assert!(!local.exists(&second).unwrap());
+    local.set(&second, "1".into(), &PutOptions::new()).unwrap();
+    local.evict(&first).unwrap();
+    assert_eq!(local.used_bytes(), 1);
+}
+
+#[test]
 fn shares_of_remote_connectors_run_at_the_same_time() {
     // Each waits until both have begun; one after the other, neither would come back.
     let both_began = Arc::new(Barrier::new(2));
-    let remote = || Meeting { inner: LocalConnector::new(), both_began: both_began.clone() };
+    let remote = || Contrary { both_began: Some(both_began.clone()), ..Contrary::default() };
     let multi = MultiConnector::builder()
         .connector("small", remote(), small())
         .connector("rest", remote(), Policy::any())
@@ -216,22 +363,36 @@ fn reads_never_search() {
     assert_eq!(second.calls(Operation::Get), 0);
 }
 
-/// Claims to be remote; its batches wait for each other.
-#[derive(Debug)]
-struct Meeting {
+/// Claims to be remote; its batches wait for each other, or forget their last item.
+#[derive(Debug, Default)]
+struct Contrary {
     inner: LocalConnector,
-    both_began: Arc<Barrier>,
+    both_began: Option<Arc<Barrier>>,
+    forgets: bool,
 }
 
-impl Connector for Meeting {
+impl Contrary {
+    fn answer<T>(&self, mut items: Vec<T>) -> Vec<T> {
+        items.truncate(items.len() - usize::from(self.forgets));
+        items
+    }
+
+    fn meet(&self) {
+        if let Some(both) = &self.both_began {
+            both.wait();
+        }
+    }
+}
+
+impl Connector for Contrary {
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
-        self.both_began.wait();
-        self.inner.put_batch(objects, options)
+        self.meet();
+        self.inner.put_batch(objects, options).map(|keys| self.answer(keys))
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        self.both_began.wait();
-        self.inner.get_batch(keys, options)
+        self.meet();
+        self.inner.get_batch(keys, options).map(|found| self.answer(found))
     }
 
     fn properties(&self) -> Properties {

@@ -15,7 +15,7 @@ fn local() -> Subject {
 }
 
 fn local_with_quota() -> Subject {
-    Subject::new(LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(100_000_000) }), reopen)
+    Subject::new(LocalConnector::with_options(&LocalOptions::new().max_total_bytes(100_000_000)), reopen)
 }
 
 fn file_with(adjust: impl Fn(FileOptions) -> FileOptions) -> Subject {

@@ -324,3 +324,143 @@ fn what_cannot_be_opened_says_why() {
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }
+
+#[test]
+fn a_second_set_compares_bytes_not_sizes() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.new_key(&KeyHint::default()).unwrap();
+    files.set(&key, "object".into(), &PutOptions::new()).unwrap();
+    for other in ["0bject", "objec", "object!", ""] {
+        let error = files.set(&key, other.into(), &PutOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{other:?}");
+        assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]), "{other:?}");
+    }
+    files.set(&key, "object".into(), &PutOptions::new()).unwrap();
+}
+
+#[test]
+fn an_object_exists_only_if_its_file_and_its_marker_do() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    let path = dir.path().join(id(&key));
+    fs::remove_file(&path).unwrap();
+    assert!(!files.exists(&key).unwrap(), "only the marker is left");
+    assert_eq!(files.get_bytes(&key).unwrap(), None);
+    fs::create_dir(&path).unwrap();
+    assert!(!files.exists(&key).unwrap(), "a directory is no object");
+}
+
+#[test]
+fn a_view_checks_the_size_and_the_checksum_only_when_asked() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    fs::write(dir.path().join(id(&key)), "0bject").unwrap();
+    assert_eq!(files.get(&key, &GetOptions::view()).unwrap().as_deref(), Some(&b"0bject"[..]));
+    let checked = GetOptions::view().integrity(Integrity::Checksum);
+    assert_eq!(files.get(&key, &checked).unwrap_err().kind(), ErrorKind::Corrupt);
+    let unchecked = GetOptions::default().integrity(Integrity::Size);
+    assert_eq!(files.get(&key, &unchecked).unwrap().as_deref(), Some(&b"0bject"[..]));
+    fs::write(dir.path().join(id(&key)), "objec").unwrap();
+    assert_eq!(files.get(&key, &GetOptions::view()).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn an_evict_takes_the_marker_first() {
+    let dir = temp();
+    let files = open(&dir);
+    let (path, marker) = (dir.path().join(UUID), dir.path().join(format!("{UUID}.ready")));
+    fs::write(&path, "object").unwrap();
+    // A directory is what an evict cannot remove.
+    fs::create_dir(&marker).unwrap();
+    assert_eq!(files.evict(&bare(UUID)).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(fs::read(&path).unwrap(), b"object");
+    fs::remove_dir(&marker).unwrap();
+    files.evict(&bare(UUID)).unwrap();
+    assert!(names(dir.path()).is_empty(), "what a killed writer left can be evicted");
+}
+
+#[test]
+fn a_foreign_file_is_not_evicted() {
+    let dir = temp();
+    let files = open(&dir);
+    fs::write(dir.path().join("notes.txt"), "foreign").unwrap();
+    assert!(!files.exists(&bare("notes.txt")).unwrap());
+    files.evict(&bare("notes.txt")).unwrap();
+    assert_eq!(names(dir.path()), BTreeSet::from(["notes.txt".to_owned()]));
+    fs::write(dir.path().join("notes.txt.ready"), "").unwrap();
+    files.evict(&bare("notes.txt")).unwrap();
+    assert!(names(dir.path()).is_empty(), "with a marker it is an object");
+}
+
+#[test]
+fn a_put_and_an_evict_follow_a_directory_that_was_replaced() {
+    let dir = temp();
+    let (objects, away) = (dir.path().join("objects"), dir.path().join("away"));
+    let files = FileConnector::open(&FileOptions::new(&objects)).unwrap();
+    let old = files.put_bytes("old").unwrap();
+    fs::rename(&objects, &away).unwrap();
+    fs::create_dir(&objects).unwrap();
+    let theirs = FileConnector::open(&FileOptions::new(&objects)).unwrap().put_bytes("theirs").unwrap();
+    files.evict(&theirs).unwrap();
+    assert!(names(&objects).is_empty());
+    let new = files.put_bytes("new").unwrap();
+    assert_eq!(names(&objects), BTreeSet::from([id(&new), format!("{}.ready", id(&new))]));
+    assert_eq!(names(&away), BTreeSet::from([id(&old), format!("{}.ready", id(&old))]));
+
+    fs::rename(&objects, dir.path().join("away too")).unwrap();
+    fs::create_dir(&objects).unwrap();
+    let key = files.new_key(&KeyHint::default()).unwrap();
+    files.set(&key, "set".into(), &PutOptions::new().durability(Durability::Host)).unwrap();
+    files.set(&key, "set".into(), &PutOptions::new()).unwrap();
+    assert_eq!(names(&objects), BTreeSet::from([id(&key), format!("{}.ready", id(&key))]));
+}
+
+#[test]
+fn a_lone_marker_is_as_old_as_it_was_written_however_often_it_was_linked() {
+    let dir = temp();
+    let files = open(&dir);
+    let lost = files.put_bytes("lost").unwrap();
+    let half = files.put_bytes("half").unwrap();
+    fs::remove_file(dir.path().join(id(&lost))).unwrap();
+    fs::remove_file(dir.path().join(format!("{}.ready", id(&half)))).unwrap();
+    for name in [format!("{}.ready", id(&lost)), id(&half)] {
+        fs::File::open(dir.path().join(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let kept = files.put_bytes("linked now").unwrap();
+    let report = files.gc(&GcOptions::default()).unwrap();
+    assert_eq!((report.removed, report.kept), (1, 1), "nobody can make a file look older than it is");
+    assert_eq!(names(dir.path()), BTreeSet::from([id(&half), id(&kept), format!("{}.ready", id(&kept))]));
+}
+
+#[test]
+fn errors_show_references_and_never_what_they_stand_for() {
+    use crossdock::config::Reference;
+    let dir = temp();
+    let (target, named) = (dir.path().join("secret"), dir.path().join("named"));
+    fs::write(&named, target.display().to_string()).unwrap();
+    let reference = format!("${{file:{}}}", named.display());
+    let files = lazily(&FileOptions::at(Reference::new(reference.as_str()).unwrap()));
+    let strict = lazily(&FileOptions::at(Reference::new(reference.as_str()).unwrap()).make_dir(false));
+    let mut errors = vec![files.get_bytes(&bare(UUID)).unwrap_err(), strict.put_bytes("x").unwrap_err()];
+
+    let key = files.put_bytes("object").unwrap();
+    fs::remove_file(target.join(id(&key))).unwrap();
+    fs::create_dir(target.join(id(&key))).unwrap();
+    errors.push(files.get_bytes(&key).unwrap_err());
+    errors.push(files.evict(&key).unwrap_err());
+
+    fs::remove_dir_all(&target).unwrap();
+    fs::write(&target, "a file").unwrap();
+    let blocked = FileOptions::at(Reference::new(format!("{reference}/below")).unwrap());
+    errors.push(FileConnector::open(&blocked).unwrap_err());
+    let blocked = FileOptions::at(Reference::new(reference.as_str()).unwrap());
+    errors.push(FileConnector::open(&blocked).unwrap_err());
+    for error in errors {
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(&reference) && !text.contains("secret"), "{text}");
+    }
+    assert!(!format!("{files:?} {blocked:?}").contains("secret"));
+}

@@ -5,7 +5,9 @@
 use std::os::unix::fs::chown;
 
 use crossdock::connectors::{FileConnector, FileOptions, LocalConnector};
-use crossdock::{ConnectorExt, ErrorKind, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions};
+use crossdock::{
+    CloseOptions, Connector, ConnectorExt, ErrorKind, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Outcome = Result<(), Failed>;
@@ -22,6 +24,7 @@ fn main() {
         trial("files of others are not trusted", root, "root", files_of_others_are_not_trusted),
         trial("a directory of somebody else is not trusted", root, "root", a_directory_of_somebody_else_is_not_trusted),
         trial("a forked child", true, "nothing", a_forked_child),
+        trial("only who asked for clearing clears", true, "nothing", only_who_asked_for_clearing_clears),
     ];
     // A thread's own host name and a forked child go badly with threads that run other tests.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -124,4 +127,40 @@ fn a_forked_child() -> Outcome {
         }
     }
     Ok(())
+}
+
+/// A child inherits the connector of its parent, and not the parent's wish to clear.
+fn only_who_asked_for_clearing_clears() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let objects = dir.path().join("objects");
+    let open = || FileConnector::open(&FileOptions::new(&objects).clear(true));
+    let (files, asked) = (open()?, open()?);
+    let key = files.put_bytes("object")?;
+    assert_eq!(in_a_child(|| files.close(&CloseOptions::default()).is_ok()), 0);
+    assert_eq!(files.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
+    // What was asked of the child itself, it does.
+    assert_eq!(in_a_child(|| asked.close(&CloseOptions::default().clear(true)).is_ok()), 0);
+    assert_eq!(files.get_bytes(&key)?, None);
+    files.put_bytes("again")?;
+    files.close(&CloseOptions::default())?;
+    assert!(!objects.exists(), "the parent clears");
+    Ok(())
+}
+
+/// Forks; 0 if `work` said yes in the child.
+fn in_a_child(work: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: no other thread of this process holds a lock; the child works and exits without destructors.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = i32::from(!work());
+            // SAFETY: nothing is needed for it.
+            unsafe { libc::_exit(code) }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: the child is ours, `status` is writable.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            status
+        }
+    }
 }

@@ -144,15 +144,21 @@ impl Config {
             return Err(invalid(node.line, message));
         }
         if let Some(Node { value: Value::List(items), line }) = table.get("connectors")
-            && items.iter().any(|item| matches!(item.value, Value::Table(_)))
-            && items.len() != 3
+            && items.first().is_some_and(|item| matches!(item.value, Value::Table(_)))
         {
             let message = "connectors: is a list; write a table for each connector instead: [connectors.NAME]";
             return Err(invalid(*line, message));
         }
-        let Some(connectors) = ours else { return Self::read_entries(table, place) };
-        let place = if place.is_empty() { "connectors".to_owned() } else { format!("{place}.connectors") };
-        Self::read_entries(connectors, &place)
+        Self::read_entries(ours.unwrap_or(table), &Self::place_of_entries(table, place))
+    }
+
+    /// Where the entries of a config that stands at `place` stand: below `connectors` in our form.
+    pub(crate) fn place_of_entries(table: &Table, place: &str) -> String {
+        match table.get("connectors") {
+            _ if place.is_empty() => "connectors".to_owned(),
+            Some(Node { value: Value::Table(_), .. }) => format!("{place}.connectors"),
+            _ => place.to_owned(),
+        }
     }
 
     fn read_entries(table: &Table, place: &str) -> Result<Self> {

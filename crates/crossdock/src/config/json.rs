@@ -58,10 +58,14 @@ impl<'a> Reader<'a> {
             Some(b'"') => Value::String(serde_json::from_str(raw.get()).map_err(wrong)?),
             Some(b't' | b'f') => Value::Bool(serde_json::from_str(raw.get()).map_err(wrong)?),
             Some(b'n') => Value::Null,
-            _ => match raw.get().parse() {
-                Ok(whole) => integer(line, whole)?,
-                Err(_) => float(line, raw.get().parse().map_err(|_| invalid(line, "a number is out of range"))?)?,
-            },
+            _ => {
+                let out_of_range = || invalid(line, "a number is out of range");
+                if raw.get().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+                    integer(line, raw.get().parse().map_err(|_| out_of_range())?)?
+                } else {
+                    float(line, raw.get().parse().map_err(|_| out_of_range())?)?
+                }
+            }
         };
         Ok(Node { value, line })
     }

@@ -69,8 +69,12 @@ fn to_value(name: &str, value: &Value) -> Result<::toml::Value> {
     Ok(match value {
         Value::Null => return Err(refuse("null")),
         Value::Bool(value) => (*value).into(),
-        // Only sizes are that large, and they may be strings.
-        Value::Integer(value) => i64::try_from(*value).map_or_else(|_| value.to_string().into(), Into::into),
+        Value::Integer(value) => match i64::try_from(*value) {
+            Ok(value) => value.into(),
+            // A size may be a string too; what else this is, nobody knows.
+            Err(_) if name.ends_with("_bytes") => value.to_string().into(),
+            Err(_) => return Err(refuse("a number of more than 63 bits")),
+        },
         Value::Float(value) => (*value).into(),
         Value::String(value) => value.as_str().into(),
         Value::List(items) => {

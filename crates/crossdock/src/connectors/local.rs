@@ -22,12 +22,23 @@ type Shard = HashMap<ObjectId, Bytes>;
 /// How a [`LocalConnector`] is to be built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalOptions {
-    /// The most bytes that all objects together may take; `None` is no bound. What is over is
-    /// [`Full`](ErrorKind::Full).
-    pub max_total_bytes: Option<u64>,
+    max_total_bytes: Option<u64>,
 }
 
 impl LocalOptions {
+    /// No bound.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes that all objects together may take. What is over is [`Full`](ErrorKind::Full).
+    #[must_use]
+    pub fn max_total_bytes(mut self, bytes: u64) -> Self {
+        self.max_total_bytes = Some(bytes);
+        self
+    }
+
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::new(
@@ -358,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_quota_counts_bytes_and_gives_them_back() -> Result<()> {
-        let local = LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(10) });
+        let local = LocalConnector::with_options(&LocalOptions::new().max_total_bytes(10));
         let key = local.put_bytes("12345678")?;
         assert_eq!(local.put_bytes("123").unwrap_err().kind(), ErrorKind::Full);
         assert_eq!(local.put_bytes("12345678901").unwrap_err().kind(), ErrorKind::TooLarge);
@@ -371,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_batch_over_the_quota_leaves_nothing() {
-        let local = LocalConnector::with_options(&LocalOptions { max_total_bytes: Some(10) });
+        let local = LocalConnector::with_options(&LocalOptions::new().max_total_bytes(10));
         let objects = [Bytes::from_static(b"1234"), Bytes::from_static(b"1234"), Bytes::from_static(b"1234")];
         assert_eq!(local.put_batch(&objects, &PutOptions::new()).unwrap_err().kind(), ErrorKind::Full);
         assert_eq!(local.used_bytes(), 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ConnectorType, Lane, Scope, build};
 use crate::config::{Config, ConnectorConfig, FieldKind, FieldSpec, Table};
 use crate::connector::{Connector, Opener, Properties};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 
 pub(super) fn types() -> Vec<ConnectorType> {
@@ -70,9 +70,15 @@ struct MultiOptions {
 
 impl MultiOptions {
     fn read(scope: &Scope<'_>, table: &Table, place: &str) -> Result<Self> {
+        if table.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!("{place}: connectors is missing; add some to it"),
+            ));
+        }
         let config = Config::from_table(table, place)?;
         let scope = scope.deeper();
-        let lanes = scope.read(&config, place)?;
+        let lanes = scope.read(&config, &Config::place_of_entries(table, place))?;
         let multi = build(&lanes, scope.hostname.clone())?;
         let (config, properties) = (multi.config(), Connector::properties(&multi));
         Ok(Self { lanes, hostname: scope.hostname.clone(), config, properties })
