@@ -42,38 +42,64 @@ impl MultiConnector {
         let mut pending = self.first_candidates(objects, options)?;
         while !pending.is_empty() {
             let groups = group(pending.iter().map(|(item, candidate)| (*item, candidate.index)));
-            let outcomes = self.run(&groups, |connector, items| {
-                let share: Vec<Bytes> = items.iter().map(|item| objects[*item].clone()).collect();
-                same_count(connector.put_batch(&share, options)?, items.len())
-            });
+            let outcomes = self.write(&groups, objects, options);
             let mut again = Vec::new();
-            let mut fatal = false;
-            for (Group { slot, items }, outcome) in groups.iter().zip(outcomes) {
-                let slot = &self.slots[*slot];
-                let error = match outcome {
-                    Ok(keys) => {
-                        for (item, key) in items.iter().zip(keys) {
-                            written[*item] = Some(MultiKey::new(slot.name.clone(), key));
-                        }
-                        continue;
+            let mut is_lost = false;
+            for (group, outcome) in groups.iter().zip(outcomes) {
+                match outcome {
+                    Ok(keys) => group.items.iter().zip(keys).for_each(|(item, key)| written[*item] = Some(key)),
+                    Err(error) => {
+                        let next = self.where_next(group, &error, &pending, objects, options);
+                        is_lost |= next.is_none();
+                        again.extend(next.into_iter().flatten());
+                        failed = Some(also_failed(failed, error));
                     }
-                    Err(error) => error.in_connector(slot.name.clone()),
-                };
-                let may_go_on = slot.may_go_on(&error);
-                failed = Some(also_failed(failed, error));
-                match may_go_on.then(|| self.next_candidates(&pending, items, objects, options)).flatten() {
-                    Some(next) => again.extend(next),
-                    None => fatal = true,
                 }
             }
-            if fatal {
-                let error = failed.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "the batch failed"));
+            if let Some(error) = failed.take_if(|_| is_lost) {
                 return Err(self.undo(written, error));
             }
             pending = again;
         }
         // Step 1 gave every item a candidate, and only written items leave `pending`.
         Ok(written.into_iter().flatten().collect())
+    }
+
+    /// Step 2: the keys of each share, or why it failed.
+    fn write(&self, groups: &[Group], objects: &[Bytes], options: &PutOptions) -> Vec<Result<Vec<MultiKey>>> {
+        let shares = self.run(groups, |connector, items| {
+            let share: Vec<Bytes> = items.iter().map(|item| objects[*item].clone()).collect();
+            same_count(connector.put_batch(&share, options)?, items.len())
+        });
+        let named = |(group, keys): (&Group, Result<Vec<Key>>)| {
+            let name = &self.slots[group.slot].name;
+            let keys = keys.map_err(|error| error.in_connector(name.clone()))?;
+            Ok(keys.into_iter().map(|key| MultiKey::new(name.clone(), key)).collect())
+        };
+        groups.iter().zip(shares).map(named).collect()
+    }
+
+    /// Step 3: the next candidate of each item of a share that failed. `None` if the policy forbids it, or if one of
+    /// them has nowhere to go.
+    fn where_next(
+        &self,
+        failed: &Group,
+        error: &Error,
+        pending: &[(usize, Candidate)],
+        objects: &[Bytes],
+        options: &PutOptions,
+    ) -> Option<Vec<(usize, Candidate)>> {
+        if !self.slots[failed.slot].may_go_on(error) {
+            return None;
+        }
+        let hosts = self.hosts();
+        let hosts = hosts.as_deref().map(|table| &**table);
+        let mine = pending.iter().filter(|(_, candidate)| candidate.index == failed.slot);
+        mine.map(|(item, candidate)| {
+            let request = Request::for_put(Some(objects[*item].len() as u64), options);
+            Some((*item, self.router.next(&request, hosts, candidate.position + 1)?))
+        })
+        .collect()
     }
 
     fn first_candidates(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<(usize, Candidate)>> {
@@ -90,24 +116,6 @@ impl MultiConnector {
             }
         };
         objects.iter().enumerate().map(route).collect()
-    }
-
-    /// Where each of `items` goes after its candidate failed, or `None` if one of them has nowhere to go.
-    fn next_candidates(
-        &self,
-        pending: &[(usize, Candidate)],
-        items: &[usize],
-        objects: &[Bytes],
-        options: &PutOptions,
-    ) -> Option<Vec<(usize, Candidate)>> {
-        let hosts = self.hosts();
-        let hosts = hosts.as_deref().map(|table| &**table);
-        let mine = pending.iter().filter(|(item, _)| items.binary_search(item).is_ok());
-        mine.map(|(item, candidate)| {
-            let request = Request::for_put(Some(objects[*item].len() as u64), options);
-            Some((*item, self.router.next(&request, hosts, candidate.position + 1)?))
-        })
-        .collect()
     }
 
     /// Evicts what was written; keys that resist join the error.

@@ -242,63 +242,50 @@ impl MultiConnector {
     }
 
     fn put_object(&self, mut object: Bytes, options: &PutOptions) -> Result<MultiKey> {
-        self.require_open()?;
         let request = Request::for_put(Some(object.len() as u64), options);
-        let hosts = self.hosts();
-        let mut failed: Option<Error> = None;
-        let mut position = 0;
-        while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
-            let slot = &self.slots[candidate.index];
-            let falls_back = slot.policy.fallback();
-            let given = if falls_back { object.clone() } else { std::mem::take(&mut object) };
-            let error = match slot.connector().and_then(|connector| connector.put(given, options)) {
-                Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
-                Err(error) => error.in_connector(slot.name.clone()),
-            };
-            let may_go_on = slot.may_go_on(&error);
-            failed = Some(also_failed(failed, error));
-            if !may_go_on {
-                break;
-            }
-            position = candidate.position + 1;
-        }
-        Err(failed.unwrap_or_else(|| self.no_route(&request)))
+        self.ask(&request, |slot| {
+            let given = if slot.policy.fallback() { object.clone() } else { std::mem::take(&mut object) };
+            Some(slot.connector().and_then(|connector| connector.put(given, options)))
+        })
     }
 
     fn defer_key(&self, hint: &KeyHint) -> Result<MultiKey> {
-        self.require_open()?;
-        let request = Request::for_put(hint.size, &hint.options);
-        let hosts = self.hosts();
-        let mut position = 0;
-        let mut failed: Option<Error> = None;
         let mut not_deferrable = Vec::new();
-        while let Some(candidate) = self.router.next(&request, hosts.as_deref().map(|table| &**table), position) {
+        let key = self.ask(&Request::for_put(hint.size, &hint.options), |slot| match slot.connector() {
+            Ok(connector) if connector.deferrable().is_none() => {
+                not_deferrable.push(slot.name.clone());
+                None
+            }
+            Ok(connector) => Some(connector.require_deferrable().and_then(|deferrable| deferrable.new_key(hint))),
+            Err(error) => Some(Err(error)),
+        });
+        let add = |error: Error, name| error.context(format_args!("{name}: {}", Reason::NotDeferrable));
+        key.map_err(|error| not_deferrable.into_iter().fold(error, add))
+    }
+
+    /// Asks the connectors whose policies take the request, one after the other, until one has done it. `attempt` may
+    /// pass (`None`); after a failure it goes on only where the policy lets it.
+    fn ask(&self, request: &Request<'_>, mut attempt: impl FnMut(&Slot) -> Option<Result<Key>>) -> Result<MultiKey> {
+        self.require_open()?;
+        let hosts = self.hosts();
+        let hosts = hosts.as_deref().map(|table| &**table);
+        let mut failed: Option<Error> = None;
+        let mut position = 0;
+        while let Some(candidate) = self.router.next(request, hosts, position) {
+            position = candidate.position + 1;
             let slot = &self.slots[candidate.index];
-            let key = match slot.connector() {
-                Err(error) => Err(error),
-                Ok(connector) => match connector.deferrable() {
-                    Some(deferrable) => deferrable.new_key(hint),
-                    None => {
-                        not_deferrable.push(slot.name.clone());
-                        position = candidate.position + 1;
-                        continue;
-                    }
-                },
-            };
-            let error = match key {
-                Ok(key) => return Ok(MultiKey::new(slot.name.clone(), key)),
-                Err(error) => error.in_connector(slot.name.clone()),
+            let error = match attempt(slot) {
+                None => continue,
+                Some(Ok(key)) => return Ok(MultiKey::new(slot.name.clone(), key)),
+                Some(Err(error)) => error.in_connector(slot.name.clone()),
             };
             let may_go_on = slot.may_go_on(&error);
             failed = Some(also_failed(failed, error));
             if !may_go_on {
                 break;
             }
-            position = candidate.position + 1;
         }
-        let error = failed.unwrap_or_else(|| self.no_route(&request));
-        let add = |error: Error, name| error.context(format_args!("{name}: {}", Reason::NotDeferrable));
-        Err(not_deferrable.into_iter().fold(error, add))
+        Err(failed.unwrap_or_else(|| self.no_route(request)))
     }
 
     fn no_route(&self, request: &Request<'_>) -> Error {
