@@ -13,11 +13,12 @@ pub enum Hostname {
 }
 
 impl Hostname {
-    /// `$CROSSDOCK_HOSTNAME` if it is set and not empty, else the operating system.
+    /// `$CROSSDOCK_HOSTNAME` if it is set and not empty, else the operating system. Bytes that are no UTF-8 count as
+    /// U+FFFD, in either.
     #[must_use]
     pub fn from_environment() -> Self {
-        match std::env::var(HOSTNAME_VARIABLE) {
-            Ok(name) if !name.is_empty() => Self::Fixed(name),
+        match std::env::var_os(HOSTNAME_VARIABLE) {
+            Some(name) if !name.is_empty() => Self::Fixed(name.to_string_lossy().into_owned()),
             _ => Self::System,
         }
     }

@@ -15,10 +15,14 @@ impl Config {
     /// `~/.local/share/crossdock/objects`.
     ///
     /// # Errors
-    /// `InvalidConfig` if none of these variables is set, nor `$HOME`.
+    /// `InvalidConfig` if none of these variables is set, nor `$HOME`, or if the path is not UTF-8 or not absolute.
     pub fn embedded() -> Result<Self> {
         let dir = data_directory()?.join("objects");
-        let dir = Reference::literal(&dir.to_string_lossy());
+        let dir = dir.to_str().map(Reference::literal).ok_or_else(|| {
+            let message =
+                format!("the data directory {} is not UTF-8; set CROSSDOCK_HOME to one that is", dir.display());
+            Error::new(ErrorKind::InvalidConfig, message)
+        })?;
         let connector =
             ConnectorConfig { type_name: "file".to_owned(), options: Table::new().with("dir", dir.as_str()) };
         Ok(Self::new([Entry { name: "file".into(), connector, policy: Policy::any(), line: 0 }]))

@@ -58,7 +58,7 @@ const MAX_DEPTH: usize = 100;
 const BACKTRACK_STEPS: usize = 250_000;
 
 /// Most steps that one match of a regular pattern may take.
-const LINEAR_STEPS: usize = 500_000;
+const LINEAR_STEPS: usize = 250_000;
 
 /// Most characters of a pattern or hostname that a message repeats.
 const MAX_SHOWN: usize = 200;
