@@ -35,7 +35,7 @@ test-torture:
 	$(CARGO) build --quiet --release -p crossdock-torture
 	target/release/crossdock-torture
 
-torture: ## The reliability table with its full counts (hours)
+torture: ## The reliability table with its full counts (a quarter of an hour)
 	@.ci/needs strace e2fsprogs util-linux
 	$(CARGO) build --quiet --release -p crossdock-torture
 	target/release/crossdock-torture --full
