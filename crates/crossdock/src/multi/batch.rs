@@ -5,7 +5,7 @@ use std::thread;
 use bytes::Bytes;
 
 use super::{MultiConnector, also_failed};
-use crate::connector::Connector;
+use crate::connector::{Connector, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, MultiKey};
 use crate::options::{GetOptions, PutOptions};
@@ -57,7 +57,7 @@ impl MultiConnector {
                 }
             }
             if let Some(error) = failed.take_if(|_| is_lost) {
-                return Err(self.undo(written, error));
+                return Err(undo_batch(self, written.into_iter().flatten().map(Key::from).collect(), error));
             }
             pending = again;
         }
@@ -93,21 +93,19 @@ impl MultiConnector {
             return None;
         }
         let hosts = self.hosts();
-        let hosts = hosts.as_deref().map(|table| &**table);
         let mine = pending.iter().filter(|(_, candidate)| candidate.index == failed.slot);
         mine.map(|(item, candidate)| {
             let request = Request::for_put(Some(objects[*item].len() as u64), options);
-            Some((*item, self.router.next(&request, hosts, candidate.position + 1)?))
+            Some((*item, self.next(&request, hosts.as_ref(), candidate.position + 1)?))
         })
         .collect()
     }
 
     fn first_candidates(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<(usize, Candidate)>> {
         let hosts = self.hosts();
-        let hosts = hosts.as_deref().map(|table| &**table);
         let route = |(item, object): (usize, &Bytes)| {
             let request = Request::for_put(Some(object.len() as u64), options);
-            match self.router.next(&request, hosts, 0) {
+            match self.next(&request, hosts.as_ref(), 0) {
                 Some(candidate) => Ok((item, candidate)),
                 None => {
                     let place = format!("this is object {item} of {}, nothing was written", objects.len());
@@ -118,18 +116,6 @@ impl MultiConnector {
         objects.iter().enumerate().map(route).collect()
     }
 
-    /// Evicts what was written; keys that resist join the error.
-    fn undo(&self, written: Vec<Option<MultiKey>>, error: Error) -> Error {
-        let stuck: Vec<Key> =
-            written.into_iter().flatten().filter(|key| self.evict(key).is_err()).map(Key::from).collect();
-        match stuck.len() {
-            0 => error,
-            count => {
-                error.context(format_args!("{count} objects were written and could not be evicted")).with_keys(stuck)
-            }
-        }
-    }
-
     pub(super) fn get_objects<'k>(
         &self,
         keys: impl ExactSizeIterator<Item = &'k MultiKey>,
@@ -138,11 +124,7 @@ impl MultiConnector {
         self.require_open()?;
         let mut found: Vec<Option<Bytes>> = vec![None; keys.len()];
         let keys: Vec<&MultiKey> = keys.collect();
-        let slots = keys.iter().map(|key| {
-            self.named(key)?;
-            Ok(self.by_name[&key.connector_name])
-        });
-        let slots: Vec<usize> = slots.collect::<Result<_>>()?;
+        let slots: Vec<usize> = keys.iter().map(|key| self.named(key)).collect::<Result<_>>()?;
         let groups = group(slots.into_iter().enumerate());
         let outcomes = self.run(&groups, |connector, items| {
             let share: Vec<Key> = items.iter().map(|item| keys[*item].connector_key.clone()).collect();

@@ -19,7 +19,7 @@ use crate::hostname::Hostname;
 use crate::key::{Key, MultiKey};
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::policy::{Reason, Request};
-use crate::router::{Explanation, HostTable, Router};
+use crate::router::{Candidate, Explanation, HostTable, Router};
 
 pub use builder::MultiConnectorBuilder;
 use slot::Slot;
@@ -268,10 +268,9 @@ impl MultiConnector {
     fn ask(&self, request: &Request<'_>, mut attempt: impl FnMut(&Slot) -> Option<Result<Key>>) -> Result<MultiKey> {
         self.require_open()?;
         let hosts = self.hosts();
-        let hosts = hosts.as_deref().map(|table| &**table);
         let mut failed: Option<Error> = None;
         let mut position = 0;
-        while let Some(candidate) = self.router.next(request, hosts, position) {
+        while let Some(candidate) = self.next(request, hosts.as_ref(), position) {
             position = candidate.position + 1;
             let slot = &self.slots[candidate.index];
             let error = match attempt(slot) {
@@ -317,6 +316,11 @@ impl MultiConnector {
         Some(self.hosts.load())
     }
 
+    /// The next connector that takes the request, on the host that `hosts` is about.
+    fn next(&self, request: &Request<'_>, hosts: Option<&Guard<Arc<HostTable>>>, position: usize) -> Option<Candidate> {
+        self.router.next(request, hosts.map(|table| &***table), position)
+    }
+
     fn require_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Error::new(
@@ -327,13 +331,12 @@ impl MultiConnector {
         Ok(())
     }
 
-    /// The connector that a key names.
-    fn named(&self, key: &MultiKey) -> Result<&Slot> {
+    /// The place of the connector that a key names.
+    fn named(&self, key: &MultiKey) -> Result<usize> {
         self.require_open()?;
-        let slot = self.by_name.get(&key.connector_name).map(|index| &self.slots[*index]);
-        match slot {
-            Some(slot) if slot.is_dormant() => Err(slot.dormant_error(&self.hostname.get())),
-            Some(slot) => Ok(slot),
+        match self.by_name.get(&key.connector_name).copied() {
+            Some(index) if self.slots[index].is_dormant() => Err(self.slots[index].dormant_error(&self.hostname.get())),
+            Some(index) => Ok(index),
             None => {
                 let names: Vec<&str> = self.slots.iter().map(|slot| &*slot.name).collect();
                 let shown: String = key.connector_name.chars().take(80).collect();
@@ -352,7 +355,7 @@ impl MultiConnector {
         operation: &'static str,
         call: impl FnOnce(&dyn Connector) -> Result<T>,
     ) -> Result<T> {
-        let slot = self.named(key).map_err(|error| error.during(operation))?;
+        let slot = &self.slots[self.named(key).map_err(|error| error.during(operation))?];
         let done = slot.connector().and_then(call);
         done.map_err(|error| error.in_connector(slot.name.clone()).during(operation))
     }
