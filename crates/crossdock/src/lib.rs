@@ -41,6 +41,7 @@
 //! # Where to look
 //! - [`MultiConnector`]: put, get, exists, evict, batches, keys before their objects, `explain`.
 //! - [`Policy`] and [`HostPattern`]: which connector takes what, and where. [`Router`]: the same without any I/O.
+//!   [`dispatch`]: what a put does with it.
 //! - [`Connector`]: the contract of a channel. [`connectors`]: those of this crate. `testing` (a feature): its tests, for
 //!   yours.
 //! - [`config`] and [`Registry`]: TOML, JSON, ProxyStore's JSON, types of your own.
@@ -57,6 +58,7 @@
 pub mod config;
 mod connector;
 pub mod connectors;
+pub mod dispatch;
 mod error;
 mod hostname;
 mod integrity;

@@ -330,6 +330,9 @@ pub struct Request<'a> {
     pub subset_tags: Option<&'a [String]>,
     /// Tags among which all of a policy's superset tags must be.
     pub superset_tags: Option<&'a [String]>,
+    /// The name of the host, where a [`Dispatcher`](crate::dispatch::Dispatcher) is to believe this one rather than its
+    /// own source. Whoever asks a policy or a router gives it apart.
+    pub hostname: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
@@ -360,10 +363,22 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The same request, with the name of the host.
+    #[must_use]
+    pub fn hostname(mut self, hostname: &'a str) -> Self {
+        self.hostname = Some(hostname);
+        self
+    }
+
     /// The request of a put: its tags are checked also where it has none.
     #[must_use]
     pub fn for_put(size: Option<u64>, options: &'a PutOptions) -> Self {
-        Self { size, subset_tags: Some(&options.subset_tags), superset_tags: Some(&options.superset_tags) }
+        Self {
+            size,
+            subset_tags: Some(&options.subset_tags),
+            superset_tags: Some(&options.superset_tags),
+            hostname: None,
+        }
     }
 }
 

@@ -101,6 +101,11 @@ impl Router {
         Self { entries, needs_host }
     }
 
+    /// The places, in the order in which they were given, of the connectors in the order of the asking.
+    pub fn order(&self) -> impl Iterator<Item = usize> {
+        self.entries.iter().map(|entry| entry.index)
+    }
+
     /// Whether a route can depend on the hostname at all.
     #[must_use]
     pub fn needs_host(&self) -> bool {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
@@ -14,11 +14,12 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("process", &["key"]),
     ("policy", &["error", "options", "pattern"]),
     ("router", &["policy"]),
+    ("dispatch", &["error", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
     ("integrity", &["error", "key", "options"]),
     ("connectors", &["config", "connector", "error", "integrity", "key", "options", "process"]),
-    ("multi", &["config", "connector", "error", "hostname", "key", "options", "policy", "router"]),
+    ("multi", &["config", "connector", "dispatch", "error", "hostname", "key", "options", "policy", "router"]),
     ("registry", &["config", "connector", "connectors", "error", "hostname", "multi", "policy"]),
     ("testing", &["config", "connector", "error", "key", "options"]),
 ];

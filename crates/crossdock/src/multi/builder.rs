@@ -1,24 +1,23 @@
 //! Building a multi-connector from connectors, from what opens them, and from dormant configs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use arc_swap::ArcSwap;
 use once_cell::race::OnceBox;
 
 use super::MultiConnector;
-use super::slot::{Slot, State};
+use super::slot::Slot;
 use crate::connector::{Connector, Opener};
-use crate::error::{Error, ErrorKind, Result};
+use crate::dispatch::Dispatcher;
+use crate::error::Result;
 use crate::hostname::Hostname;
 use crate::policy::Policy;
-use crate::router::{Lane, Router};
+use crate::router::Lane;
 
 /// Collects the connectors of a [`MultiConnector`]. The order of the calls breaks ties of priority.
 #[derive(Default)]
 #[must_use]
 pub struct MultiConnectorBuilder {
+    lanes: Vec<Lane>,
     slots: Vec<Slot>,
     hostname: Option<Hostname>,
 }
@@ -27,13 +26,13 @@ impl MultiConnectorBuilder {
     /// Adds a connector that is open, alone or shared in an [`Arc`]. It is never dormant: where its policy does not hold,
     /// it is read from, but not written to.
     pub fn connector(self, name: impl Into<Arc<str>>, connector: impl Connector + 'static, policy: Policy) -> Self {
-        self.add(name.into(), policy, State::Open(Arc::new(connector)))
+        self.add(name.into(), policy, Slot::Open(Arc::new(connector)))
     }
 
     /// Adds a connector that is opened at first use. It is dormant if its policy does not hold on this host when
     /// [`build`](Self::build) is called.
     pub fn lazy(self, name: impl Into<Arc<str>>, opener: Arc<dyn Opener>, policy: Policy) -> Self {
-        self.add(name.into(), policy, State::Lazy(opener, OnceBox::new()))
+        self.add(name.into(), policy, Slot::Lazy(opener, OnceBox::new()))
     }
 
     /// Where the hostname comes from. Default: [`Hostname::from_environment`].
@@ -42,8 +41,9 @@ impl MultiConnectorBuilder {
         self
     }
 
-    fn add(mut self, name: Arc<str>, policy: Policy, state: State) -> Self {
-        self.slots.push(Slot::new(name, policy, state));
+    fn add(mut self, name: Arc<str>, policy: Policy, slot: Slot) -> Self {
+        self.lanes.push(Lane::new(name, policy));
+        self.slots.push(slot);
         self
     }
 
@@ -55,21 +55,14 @@ impl MultiConnectorBuilder {
         let hostname = self.hostname.unwrap_or_else(Hostname::from_environment);
         let here = hostname.get();
         let mut slots = self.slots;
-        slots.iter_mut().for_each(|slot| slot.settle(&here));
-        let mut by_name = HashMap::new();
-        for (index, slot) in slots.iter().enumerate() {
-            if by_name.insert(slot.name.clone(), index).is_some() {
-                let message = format!("two connectors are called {:?}; give each a name of its own", slot.name);
-                return Err(Error::new(ErrorKind::InvalidConfig, message));
+        let settle = |(lane, slot): (Lane, &mut Slot)| {
+            let holds = lane.policy.is_valid_on_host(&here) == Ok(true);
+            if !holds {
+                slot.fall_asleep();
             }
-        }
-        let lanes = slots.iter().map(|slot| Lane {
-            name: slot.name.clone(),
-            policy: slot.policy.clone(),
-            dormant: slot.is_dormant(),
-        });
-        let router = Router::new(lanes);
-        let hosts = ArcSwap::from_pointee(router.host_table(here));
-        Ok(MultiConnector { slots, by_name, router, hostname, hosts, closed: AtomicBool::new(false) })
+            lane.dormant(slot.is_dormant())
+        };
+        let lanes = self.lanes.into_iter().zip(&mut slots).map(settle).collect();
+        Ok(MultiConnector { dispatcher: Dispatcher::new(lanes, hostname)?, slots })
     }
 }

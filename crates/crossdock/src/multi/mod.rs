@@ -4,22 +4,19 @@ mod batch;
 mod builder;
 mod slot;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 
-use crate::config::{Config, ConnectorConfig};
+use crate::config::{Config, ConnectorConfig, Entry};
 use crate::connector::{Connector, ConnectorExt, Deferrable, Properties};
-use crate::error::{Error, ErrorKind, Result};
-use crate::hostname::Hostname;
+use crate::dispatch::{Dispatcher, also_failed};
+use crate::error::{Error, Result};
 use crate::key::{Key, MultiKey};
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::policy::{Reason, Request};
-use crate::router::{Candidate, Explanation, HostTable, Router};
+use crate::router::{Explanation, Lane};
 
 pub use builder::MultiConnectorBuilder;
 use slot::Slot;
@@ -54,12 +51,9 @@ use slot::Slot;
 /// # Ok::<(), crossdock::Error>(())
 /// ```
 pub struct MultiConnector {
+    dispatcher: Dispatcher,
+    /// In the order of the dispatcher's lanes.
     slots: Vec<Slot>,
-    by_name: HashMap<Arc<str>, usize>,
-    router: Router,
-    hostname: Hostname,
-    hosts: ArcSwap<HostTable>,
-    closed: AtomicBool,
 }
 
 impl MultiConnector {
@@ -157,13 +151,14 @@ impl MultiConnector {
     /// Where an object of that size (`None`: any) would go on this host now, and what every policy says.
     #[must_use]
     pub fn explain(&self, size: Option<u64>, options: &PutOptions) -> Explanation {
-        self.router.explain(&Request::for_put(size, options), &self.hostname.get())
+        self.dispatcher.explain(&Request::for_put(size, options))
     }
 
     /// The config that builds this connector again elsewhere: all entries, dormant ones too, in their order.
     #[must_use]
     pub fn config(&self) -> Config {
-        Config::new(self.slots.iter().map(Slot::entry))
+        let entry = |(lane, slot): (&Lane, &Slot)| Entry::new(lane.name.clone(), slot.config(), lane.policy.clone());
+        Config::new(self.dispatcher.lanes().iter().zip(&self.slots).map(entry))
     }
 
     /// Opens every connector that is active here and tests it.
@@ -201,10 +196,10 @@ impl MultiConnector {
         operation: &'static str,
         call: impl Fn(&dyn Connector) -> Result<T>,
     ) -> Vec<(Arc<str>, Result<T>)> {
-        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
-        let one = |slot: &Slot| {
-            let done = self.require_open().and_then(|()| call(slot.connector()?));
-            (slot.name.clone(), done.map_err(|error| error.in_connector(slot.name.clone()).during(operation)))
+        let active = self.named_slots().filter(|(_, slot)| !slot.is_dormant());
+        let one = |(name, slot): (&Arc<str>, &Slot)| {
+            let done = self.dispatcher.require_open().and_then(|()| call(slot.connector()?));
+            (name.clone(), done.map_err(|error| error.in_connector(name.clone()).during(operation)))
         };
         active.map(one).collect()
     }
@@ -214,139 +209,66 @@ impl MultiConnector {
     /// # Errors
     /// All connectors are visited first; then what they said.
     pub fn close(&self, options: &CloseOptions) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+        if !self.dispatcher.close() {
             return Ok(());
         }
-        let active = self.slots.iter().filter(|slot| !slot.is_dormant());
+        let active = self.named_slots().filter(|(_, slot)| !slot.is_dormant());
         let close = |slot: &Slot| match slot.opened() {
             Some(connector) => connector.close(options),
             // Clearing means the objects of this connector as well, though nobody needed it so far.
             None if options.clear == Some(true) => slot.connector()?.close(options),
             None => Ok(()),
         };
-        let one = |slot: &Slot| {
-            let closed = close(slot).map_err(|error| error.in_connector(slot.name.clone()).during("close"));
-            (slot.name.clone(), closed)
+        let one = |(name, slot): (&Arc<str>, &Slot)| {
+            let closed = close(slot).map_err(|error| error.in_connector(name.clone()).during("close"));
+            (name.clone(), closed)
         };
         all_of(active.map(one).collect::<Vec<_>>()).map(drop)
     }
 
     /// The names of the connectors that are active here, in the order in which they were given.
     pub fn connector_names(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().filter(|slot| !slot.is_dormant()).map(|slot| &*slot.name)
+        self.named_slots().filter(|(_, slot)| !slot.is_dormant()).map(|(name, _)| &**name)
     }
 
     /// The names of the dormant connectors, in the order in which they were given.
     pub fn dormant_names(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().filter(|slot| slot.is_dormant()).map(|slot| &*slot.name)
+        self.named_slots().filter(|(_, slot)| slot.is_dormant()).map(|(name, _)| &**name)
     }
 
     fn put_object(&self, mut object: Bytes, options: &PutOptions) -> Result<MultiKey> {
         let request = Request::for_put(Some(object.len() as u64), options);
-        self.ask(&request, |slot| {
-            let given = if slot.policy.fallback() { object.clone() } else { std::mem::take(&mut object) };
-            Some(slot.connector().and_then(|connector| connector.put(given, options)))
-        })
+        let put = self.dispatcher.put(&request, |place| {
+            let may_fall_back = self.dispatcher.lanes()[place].policy.fallback();
+            let given = if may_fall_back { object.clone() } else { std::mem::take(&mut object) };
+            Some(self.slots[place].connector().and_then(|connector| connector.put(given, options)))
+        });
+        put.map(|(place, key)| MultiKey::new(self.name(place).clone(), key))
     }
 
     fn defer_key(&self, hint: &KeyHint) -> Result<MultiKey> {
         let mut not_deferrable = Vec::new();
-        let key = self.ask(&Request::for_put(hint.size, &hint.options), |slot| match slot.connector() {
+        let request = Request::for_put(hint.size, &hint.options);
+        let made = self.dispatcher.put(&request, |place| match self.slots[place].connector() {
             Ok(connector) if connector.deferrable().is_none() => {
-                not_deferrable.push(slot.name.clone());
+                not_deferrable.push(self.name(place).clone());
                 None
             }
             Ok(connector) => Some(connector.require_deferrable().and_then(|deferrable| deferrable.new_key(hint))),
             Err(error) => Some(Err(error)),
         });
         let add = |error: Error, name| error.context(format_args!("{name}: {}", Reason::NotDeferrable));
-        key.map_err(|error| not_deferrable.into_iter().fold(error, add))
+        made.map(|(place, key)| MultiKey::new(self.name(place).clone(), key))
+            .map_err(|error| not_deferrable.into_iter().fold(error, add))
     }
 
-    /// Asks the connectors whose policies take the request, one after the other, until one has done it. `attempt` may
-    /// pass (`None`); after a failure it goes on only where the policy lets it.
-    fn ask(&self, request: &Request<'_>, mut attempt: impl FnMut(&Slot) -> Option<Result<Key>>) -> Result<MultiKey> {
-        self.require_open()?;
-        let hosts = self.hosts();
-        let mut failed: Option<Error> = None;
-        let mut position = 0;
-        while let Some(candidate) = self.next(request, hosts.as_ref(), position) {
-            position = candidate.position + 1;
-            let slot = &self.slots[candidate.index];
-            let error = match attempt(slot) {
-                None => continue,
-                Some(Ok(key)) => return Ok(MultiKey::new(slot.name.clone(), key)),
-                Some(Err(error)) => error.in_connector(slot.name.clone()),
-            };
-            let may_go_on = slot.may_go_on(&error);
-            failed = Some(also_failed(failed, error));
-            if !may_go_on {
-                break;
-            }
-        }
-        Err(failed.unwrap_or_else(|| self.no_route(request)))
+    fn name(&self, place: usize) -> &Arc<str> {
+        &self.dispatcher.lanes()[place].name
     }
 
-    fn no_route(&self, request: &Request<'_>) -> Error {
-        let size = request.size.map_or_else(|| "any".to_owned(), |size| format!("{size} bytes"));
-        let explanation = self.router.explain(request, &self.hostname.get());
-        Error::new(
-            ErrorKind::NoRoute,
-            format!(
-                "no connector policy was suitable for the constraints size={size}, subset_tags={:?}, \
-                 superset_tags={:?}: {}",
-                request.subset_tags.unwrap_or_default(),
-                request.superset_tags.unwrap_or_default(),
-                if self.slots.is_empty() { "there are no connectors".to_owned() } else { explanation.to_string() },
-            ),
-        )
-    }
-
-    /// Which policies hold here, or `None` where no policy asks. The hostname is looked up each time, the patterns are
-    /// matched only when it has changed.
-    fn hosts(&self) -> Option<Guard<Arc<HostTable>>> {
-        if !self.router.needs_host() {
-            return None;
-        }
-        let known = self.hosts.load();
-        if self.hostname.is_still(known.hostname()) {
-            return Some(known);
-        }
-        self.hosts.store(Arc::new(self.router.host_table(self.hostname.get())));
-        Some(self.hosts.load())
-    }
-
-    /// The next connector that takes the request, on the host that `hosts` is about.
-    fn next(&self, request: &Request<'_>, hosts: Option<&Guard<Arc<HostTable>>>, position: usize) -> Option<Candidate> {
-        self.router.next(request, hosts.map(|table| &***table), position)
-    }
-
-    fn require_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the multi-connector is closed; build a new one from its config",
-            ));
-        }
-        Ok(())
-    }
-
-    /// The place of the connector that a key names.
-    fn named(&self, key: &MultiKey) -> Result<usize> {
-        self.require_open()?;
-        match self.by_name.get(&key.connector_name).copied() {
-            Some(index) if self.slots[index].is_dormant() => Err(self.slots[index].dormant_error(&self.hostname.get())),
-            Some(index) => Ok(index),
-            None => {
-                let names: Vec<&str> = self.slots.iter().map(|slot| &*slot.name).collect();
-                let shown: String = key.connector_name.chars().take(80).collect();
-                let message = format!(
-                    "the connector {shown:?} that the key names does not exist in this config, which knows {names:?}; \
-                     use the config that the key was made with"
-                );
-                Err(Error::new(ErrorKind::UnknownConnector, message))
-            }
-        }
+    /// The connectors with their names.
+    fn named_slots(&self) -> impl Iterator<Item = (&Arc<str>, &Slot)> {
+        self.dispatcher.lanes().iter().map(|lane| &lane.name).zip(&self.slots)
     }
 
     fn at<T>(
@@ -355,9 +277,9 @@ impl MultiConnector {
         operation: &'static str,
         call: impl FnOnce(&dyn Connector) -> Result<T>,
     ) -> Result<T> {
-        let slot = &self.slots[self.named(key).map_err(|error| error.during(operation))?];
-        let done = slot.connector().and_then(call);
-        done.map_err(|error| error.in_connector(slot.name.clone()).during(operation))
+        let place = self.dispatcher.find(&key.connector_name).map_err(|error| error.during(operation))?;
+        let done = self.slots[place].connector().and_then(call);
+        done.map_err(|error| error.in_connector(self.name(place).clone()).during(operation))
     }
 }
 
@@ -374,22 +296,9 @@ fn all_of<T>(outcomes: impl IntoIterator<Item = (Arc<str>, Result<T>)>) -> Resul
     failed.map_or(Ok(done), Err)
 }
 
-/// The first error leads; the later ones follow in its message.
-fn also_failed(first: Option<Error>, next: Error) -> Error {
-    match first {
-        None => next,
-        // An unknown outcome must stay visible whatever came before it.
-        Some(first) if next.kind() == ErrorKind::Ambiguous => {
-            let keys = first.keys().to_vec();
-            next.context(first).with_keys(keys)
-        }
-        Some(first) => first.with_keys(next.keys().iter().cloned()).context(next),
-    }
-}
-
 impl fmt::Debug for MultiConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.slots.iter().map(|slot| (&slot.name, slot))).finish()
+        f.debug_map().entries(self.named_slots()).finish()
     }
 }
 
@@ -439,12 +348,12 @@ impl Connector for MultiConnector {
     }
 
     fn check(&self) -> Result<()> {
-        self.require_open()?;
+        self.dispatcher.require_open()?;
         Self::check(self)
     }
 
     fn gc(&self, options: &GcOptions) -> Result<GcReport> {
-        self.require_open()?;
+        self.dispatcher.require_open()?;
         Self::gc(self, options)
     }
 
