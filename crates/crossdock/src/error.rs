@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The connector was closed. A put wrote nothing.
     Closed,
+    /// The caller wanted the call to end ([`interrupt`](crate::interrupt)). A put wrote nothing.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -81,6 +83,7 @@ impl ErrorKind {
             Self::AlreadyExists => "already_exists",
             Self::Unsupported => "unsupported",
             Self::Closed => "closed",
+            Self::Interrupted => "interrupted",
         }
     }
 
@@ -157,6 +160,14 @@ impl Error {
     pub fn already_exists(id: &crate::key::ObjectId) -> Self {
         let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
         Self::new(ErrorKind::AlreadyExists, message)
+    }
+
+    /// The key of an object in the memory of another process: `InvalidKey`.
+    #[must_use]
+    pub fn made_elsewhere() -> Self {
+        let message = "the key was made in another process, whose memory this one cannot read; use a connector that both \
+                       processes share, such as \"file\"";
+        Self::new(ErrorKind::InvalidKey, message)
     }
 
     /// The same error, with the connector that it happened in. The outermost name is put in front, of its keys too.

@@ -8,6 +8,8 @@
 //! | text | `disk/ID` | `disk/ID:12:9f0c…` | `outer/disk/ID:12` |
 //! | JSON | `["disk", ["ID"]]` | `["disk", ["ID", 12, "9f0c…"]]` | `["outer", ["disk", ["ID", 12]]]` |
 //!
+//! In JSON a size or checksum that is not known may also be `null`, as Python writes it.
+//!
 //! In the text form every byte of a name or an id outside `A-Z a-z 0-9 - _ . ~` is percent-encoded, so a key is one
 //! shell word and one path-safe line.
 
@@ -337,8 +339,8 @@ fn percent_decode(text: &str) -> Result<String, &'static str> {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Wire {
-    Checked(String, u64, String),
-    Sized(String, u64),
+    Checked(String, Option<u64>, Option<String>),
+    Sized(String, Option<u64>),
     Bare((String,)),
     Multi(String, Box<Wire>),
 }
@@ -348,8 +350,10 @@ impl From<&Key> for Wire {
         match key {
             Key::Multi(key) => (&**key).into(),
             Key::Object(key) => match (key.size, key.checksum) {
-                (Some(size), Some(checksum)) => Self::Checked(key.id.to_string(), size, format!("{checksum:016x}")),
-                (Some(size), None) => Self::Sized(key.id.to_string(), size),
+                (size @ Some(_), Some(checksum)) => {
+                    Self::Checked(key.id.to_string(), size, Some(format!("{checksum:016x}")))
+                }
+                (size @ Some(_), None) => Self::Sized(key.id.to_string(), size),
                 (None, _) => Self::Bare((key.id.to_string(),)),
             },
         }
@@ -370,8 +374,8 @@ impl Wire {
         };
         match self {
             Self::Bare((id,)) => object(id, None, None),
-            Self::Sized(id, size) => object(id, Some(size), None),
-            Self::Checked(id, size, checksum) => object(id, Some(size), Some(parse_checksum(&checksum)?)),
+            Self::Sized(id, size) => object(id, size, None),
+            Self::Checked(id, size, checksum) => object(id, size, checksum.as_deref().map(parse_checksum).transpose()?),
             Self::Multi(..) if depth == MAX_DEPTH => Err("the key nests more than 16 connectors"),
             Self::Multi(name, key) => Ok(MultiKey::new(name, key.into_key(depth + 1)?).into()),
         }

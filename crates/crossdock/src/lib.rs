@@ -62,13 +62,14 @@ pub mod dispatch;
 mod error;
 mod hostname;
 mod integrity;
+pub mod interrupt;
 mod key;
 mod multi;
 mod options;
 pub mod pattern;
 mod policy;
 #[cfg(any(feature = "local", feature = "file"))]
-mod process;
+pub mod process;
 mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,4 @@
-//! What must differ between a process and its forked children: a token, and the ids made from it.
+//! For connectors whose objects stay in one process: what must differ between a process and its forked children: a token, and the ids made from it.
 //!
 //! Linux can hand a forked child a page of zeros in place of its parent's (`MADV_WIPEONFORK`). The process token lives
 //! in such a page, so noticing a fork costs one load instead of a system call. Elsewhere the token is derived from the
@@ -38,7 +38,8 @@ pub(crate) fn token() -> u64 {
 
 /// A new id that says which process made it. Costs no system call.
 #[cfg(feature = "local")]
-pub(crate) fn next_id() -> ObjectId {
+#[must_use]
+pub fn next_id() -> ObjectId {
     // A child goes on counting where its parent was; their tokens differ.
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let token = token();
@@ -48,9 +49,23 @@ pub(crate) fn next_id() -> ObjectId {
     ObjectId::from_uuid(uuid::Builder::from_custom_bytes(*uuid.as_bytes()).into_uuid())
 }
 
+/// Whether another process made `id` with [`next_id`]: a parent, a child, one on another host.
+///
+/// ```
+/// use crossdock::process;
+/// assert!(!process::is_foreign(&process::next_id()));
+/// assert!(process::is_foreign(&"00000000-0001-8001-8000-000000000001".into()));
+/// assert!(!process::is_foreign(&"not made by next_id".into()));
+/// ```
+#[cfg(feature = "local")]
+#[must_use]
+pub fn is_foreign(id: &ObjectId) -> bool {
+    maker(id).is_some_and(|maker| maker != token())
+}
+
 /// The token of the process that made `id`, if [`next_id`] made it.
 #[cfg(feature = "local")]
-pub(crate) fn maker(id: &ObjectId) -> Option<u64> {
+fn maker(id: &ObjectId) -> Option<u64> {
     let uuid = id.as_uuid().filter(|uuid| uuid.get_version_num() == 8)?;
     let (high, _) = uuid.as_u64_pair();
     Some((high >> 16) << 12 | (high & 0xfff))

@@ -224,14 +224,7 @@ impl LocalConnector {
 
     /// A key that is not there and that another process made is refused: its object may well exist over there.
     fn refuse_foreign(&self, id: &ObjectId) -> Result<()> {
-        match process::maker(id) {
-            Some(maker) if maker != process::token() => Err(Error::new(
-                ErrorKind::InvalidKey,
-                "the key was made in another process, whose memory this one cannot read; use a connector that both \
-                 processes share, such as \"file\"",
-            )),
-            _ => Ok(()),
-        }
+        if process::is_foreign(id) { Err(Error::made_elsewhere()) } else { Ok(()) }
     }
 
     fn find(&self, key: &Key) -> Result<Option<Bytes>> {

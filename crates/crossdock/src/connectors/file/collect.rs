@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::directory::{Directory, FileName};
 use super::publish::{DRAFT, remove, unpublish};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::key::ObjectId;
 use crate::options::{GcOptions, GcReport};
 
@@ -19,12 +20,14 @@ pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport>
     let Some(dir) = directory.reopen()? else { return Ok(report) };
     let listing = list(directory, &dir)?;
     for draft in &listing.drafts {
+        interrupt::check()?;
         let failed = |cause| Error::from_io("collect", directory.shown(draft), cause);
         if let Some(stat) = stat(&dir, draft).map_err(failed)? {
             collect(&mut report, &dir, draft, &stat, options).map_err(failed)?;
         }
     }
     for name in listing.names {
+        interrupt::check()?;
         let failed = |cause| Error::from_io("collect", directory.shown(name.object()), cause);
         let (object, marker) = look(&dir, &name).map_err(failed)?;
         match (&object, &marker) {
@@ -61,6 +64,7 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
     let mut outcome = Ok(());
     let listing = list(directory, &dir)?;
     for name in listing.names {
+        interrupt::check()?;
         if let Err(cause) = unpublish(&dir, &name) {
             outcome = Err(Error::from_io("clear", directory.shown(name.object()), cause));
         }

@@ -175,11 +175,15 @@ impl Directory {
         if !self.is_current(&dir) {
             dir = self.make()?;
         }
-        let outcome = write(&dir);
-        outcome.map_err(|error| match error {
+        write(&dir).map_err(|error| self.not_published(error))
+    }
+
+    pub(super) fn not_published(&self, error: PublishError) -> Error {
+        match error {
             PublishError::Io(action, cause) => Error::from_io(action, format_args!("a file in {}", self.named), cause),
+            PublishError::Interrupted(error) => error,
             PublishError::Exists => Error::new(ErrorKind::AlreadyExists, "the key holds an object already"),
-        })
+        }
     }
 
     /// Files of other users could be changed under a reader.
@@ -206,6 +210,8 @@ pub(super) enum PublishError {
     Exists,
     /// A system call failed, while doing that.
     Io(&'static str, Errno),
+    /// The caller does not want it any more.
+    Interrupted(Error),
 }
 
 fn is_trusted(stat: &Stat) -> bool {

@@ -7,6 +7,7 @@ mod publish;
 mod read;
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::config::ConnectorConfig;
 use crate::connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 use crate::process;
@@ -21,6 +23,9 @@ use crate::process;
 use directory::{Directory, FileName};
 pub use options::FileOptions;
 use publish::{How, Publisher};
+
+/// How much is read or written in one system call, in bytes: in between, a call can be interrupted.
+const PART: usize = 8 << 20;
 
 /// Keeps objects as files, for every process and host that sees the directory.
 ///
@@ -85,6 +90,33 @@ impl FileConnector {
     #[must_use]
     pub fn dir(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// The object, read into memory of the caller's: what [`Connector::get`] does, without its buffer. `allocate` is told the
+    /// size in bytes and gives memory of at least that size, whose first bytes are all filled when it comes back.
+    ///
+    /// # Errors
+    /// As there, and what `allocate` says.
+    ///
+    /// ```
+    /// # use crossdock::connectors::{FileConnector, FileOptions};
+    /// # use crossdock::{ConnectorExt, GetOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let files = FileConnector::open(&FileOptions::new(dir.path()))?;
+    /// let key = files.put_bytes("object")?;
+    /// let memory = files.get_into(&key, &GetOptions::default(), |size| Ok(Box::new_uninit_slice(size)))?;
+    /// assert_eq!(memory.map(|memory| memory.len()), Some(6));
+    /// # Ok::<(), crossdock::Error>(())
+    /// ```
+    pub fn get_into<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        key: &Key,
+        options: &GetOptions,
+        allocate: impl FnOnce(usize) -> Result<M>,
+    ) -> Result<Option<M>> {
+        self.require_open()?;
+        let integrity = options.integrity.unwrap_or(self.options.integrity);
+        read::read_into(&self.directory, key.as_object()?, integrity, allocate)
     }
 
     fn require_open(&self) -> Result<()> {
@@ -153,7 +185,7 @@ impl Connector for FileConnector {
         let mut written: Vec<Key> = Vec::with_capacity(objects.len());
         let mut outcome = Ok(());
         for object in objects {
-            match self.put_one(object, level) {
+            match interrupt::check().and_then(|()| self.put_one(object, level)) {
                 Ok(key) => written.push(key.into()),
                 Err(error) => {
                     outcome = Err(error);
@@ -172,7 +204,7 @@ impl Connector for FileConnector {
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        keys.iter().map(|key| self.read(key, options)).collect()
+        keys.iter().map(|key| interrupt::check().and_then(|()| self.read(key, options))).collect()
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {

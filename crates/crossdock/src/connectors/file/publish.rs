@@ -31,7 +31,9 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
+use super::PART;
 use super::directory::{FileName, PublishError};
+use crate::interrupt;
 use crate::key::ObjectId;
 
 /// How the names of files begin that are still being written, where they need a name.
@@ -160,7 +162,10 @@ fn naming(cause: Errno) -> PublishError {
 
 /// Writes, syncs and, in a set, locks the file. The lock lives as long as the descriptor that comes back.
 fn fill(file: &OwnedFd, object: &[u8], how: How) -> Result<Option<Held>, PublishError> {
-    write_all(file, object).map_err(during("write"))?;
+    for part in object.chunks(PART) {
+        interrupt::check().map_err(PublishError::Interrupted)?;
+        write_all(file, part).map_err(during("write"))?;
+    }
     if how.sync {
         fsync(file).map_err(during("sync"))?;
     }
@@ -188,17 +193,23 @@ fn lock(file: &OwnedFd) -> Result<Option<Held>, Errno> {
 }
 
 /// Waits until the writer of a file that has its name is done with it. `false` if that takes too long.
-pub(super) fn wait_for_writer(file: &OwnedFd) -> Result<bool, Errno> {
+///
+/// # Errors
+/// `Interrupted`, or what the system says.
+pub(super) fn wait_for_writer(file: &OwnedFd) -> Result<bool, PublishError> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match flock(file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                interrupt::check().map_err(PublishError::Interrupted)?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF) => {
                 return Ok(true);
             }
             Err(Errno::INTR) => {}
-            Err(cause) => return Err(cause),
+            Err(cause) => return Err(PublishError::Io("lock", cause)),
         }
     }
 }

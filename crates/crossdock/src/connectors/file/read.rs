@@ -1,14 +1,17 @@
 //! Reading an object: found, checked, copied or mapped.
 
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
+use super::PART;
 use super::directory::{Directory, FileName};
 use super::publish::wait_for_writer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::key::{ObjectId, ObjectKey};
 use crate::options::Integrity;
 
@@ -17,10 +20,40 @@ pub(super) fn read(directory: &Directory, key: &ObjectKey, view: bool, integrity
     let name = FileName::of(&key.id)?;
     let Some((file, size)) = find(directory, &name)? else { return Ok(None) };
     key.verify_size(size)?;
-    let failed = |cause| unreadable(directory, name.object(), cause);
-    let object = if view { map(&file, size).map_err(failed)? } else { copy(&file, size).map_err(failed)? };
+    let object = if view {
+        map(&file, size).map_err(|cause| unreadable(directory, name.object(), cause))?
+    } else {
+        copy(directory, &name, &file, size)?
+    };
     key.verify(&object, integrity)?;
     Ok(Some(object))
+}
+
+/// The object, read into memory of the caller's, which is filled whole.
+#[expect(unsafe_code, reason = "looking at memory that was filled")]
+pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
+    directory: &Directory,
+    key: &ObjectKey,
+    integrity: Integrity,
+    allocate: impl FnOnce(usize) -> Result<M>,
+) -> Result<Option<M>> {
+    let name = FileName::of(&key.id)?;
+    let Some((file, size)) = find(directory, &name)? else { return Ok(None) };
+    key.verify_size(size)?;
+    let size = in_memory(directory, &name, size)?;
+    let mut memory = allocate(size)?;
+    let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
+    if fill(directory, &name, &file, part)? < size {
+        let message = format!("{} became shorter while it was read; read it again", directory.shown(name.object()));
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    // SAFETY: `fill` has written `size` bytes, which is the length of `part`.
+    key.verify(unsafe { part.assume_init_ref() }, integrity)?;
+    Ok(Some(memory))
+}
+
+fn too_little_memory(size: usize) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
 }
 
 /// Whether the object is there.
@@ -44,7 +77,7 @@ pub(super) fn require_same(
 ) -> Result<Option<OwnedFd>> {
     let failed = |cause: std::io::Error| unreadable(directory, name.object(), cause);
     let Some(file) = open(directory, &*directory.fd()?, name)? else { return Ok(None) };
-    if !wait_for_writer(&file).map_err(|cause| failed(cause.into()))? {
+    if !wait_for_writer(&file).map_err(|error| directory.not_published(error))? {
         let message =
             format!("another process has been writing {} for too long; try again", directory.shown(name.object()));
         return Err(Error::new(ErrorKind::Unavailable, message));
@@ -53,7 +86,7 @@ pub(super) fn require_same(
         return Ok(None);
     }
     let size = size_of_regular(directory, name, &file)?;
-    if size != object.len() as u64 || copy(&file, size).map_err(failed)? != object {
+    if size != object.len() as u64 || copy(directory, name, &file, size)? != object {
         return Err(Error::already_exists(id));
     }
     Ok(Some(file))
@@ -117,19 +150,36 @@ fn not_an_object(directory: &Directory, name: &FileName) -> Error {
     Error::new(ErrorKind::InvalidKey, message)
 }
 
-/// Reads to the end, into a buffer that fits: no growing, no zeroing.
-fn copy(file: &OwnedFd, size: u64) -> std::io::Result<Bytes> {
-    let size = usize::try_from(size).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+/// Reads into a buffer that fits: no growing, no zeroing.
+#[expect(unsafe_code, reason = "the length of a buffer that was filled")]
+fn copy(directory: &Directory, name: &FileName, file: &OwnedFd, size: u64) -> Result<Bytes> {
+    let size = in_memory(directory, name, size)?;
     let mut buffer = Vec::new();
-    buffer.try_reserve_exact(size)?;
-    while buffer.len() < size {
-        match rustix::io::read(file, rustix::buffer::spare_capacity(&mut buffer)) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(cause) => return Err(cause.into()),
+    buffer.try_reserve_exact(size).map_err(|cause| unreadable(directory, name.object(), cause))?;
+    let filled = fill(directory, name, file, &mut buffer.spare_capacity_mut()[..size])?;
+    // SAFETY: `fill` has written that many bytes to the beginning of the spare capacity.
+    unsafe { buffer.set_len(filled) };
+    Ok(buffer.into())
+}
+
+fn in_memory(directory: &Directory, name: &FileName, size: u64) -> Result<usize> {
+    usize::try_from(size).map_err(|_| unreadable(directory, name.object(), std::io::ErrorKind::FileTooLarge))
+}
+
+/// Reads until the memory is full or the file at its end. How many bytes of the memory are filled, from its beginning.
+fn fill(directory: &Directory, name: &FileName, file: &OwnedFd, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < memory.len() {
+        interrupt::check()?;
+        let end = memory.len().min(filled + PART);
+        match rustix::io::read(file, &mut memory[filled..end]) {
+            Ok(([], _)) => break,
+            Ok((read, _)) => filled += read.len(),
+            Err(Errno::INTR) => {}
+            Err(cause) => return Err(unreadable(directory, name.object(), cause)),
         }
     }
-    Ok(buffer.into())
+    Ok(filled)
 }
 
 #[expect(unsafe_code, reason = "mapping a file")]
