@@ -65,6 +65,36 @@ impl ErrorKind {
         )
     }
 
+    const ALL: [Self; 15] = [
+        Self::Corrupt,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Ambiguous,
+        Self::Full,
+        Self::TooLarge,
+        Self::Dormant,
+        Self::UnknownConnector,
+        Self::InvalidKey,
+        Self::InvalidConfig,
+        Self::NoRoute,
+        Self::AlreadyExists,
+        Self::Unsupported,
+        Self::Closed,
+        Self::Interrupted,
+    ];
+
+    /// The kind of that word.
+    ///
+    /// ```
+    /// use crossdock::ErrorKind;
+    /// assert_eq!(ErrorKind::from_word("no_route"), Some(ErrorKind::NoRoute));
+    /// assert_eq!(ErrorKind::from_word("no route"), None);
+    /// ```
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word for this kind in JSON, such as `"no_route"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -160,6 +190,15 @@ impl Error {
     pub fn already_exists(id: &crate::key::ObjectId) -> Self {
         let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
         Self::new(ErrorKind::AlreadyExists, message)
+    }
+
+    /// `size` bytes more than a quota allows: `Full`, or `TooLarge` where they alone are more.
+    #[must_use]
+    pub fn over_quota(size: u64, used: u64, max_total_bytes: u64) -> Self {
+        let message = format!(
+            "{size} bytes do not fit: {used} of max_total_bytes = {max_total_bytes} are in use; evict objects or raise it"
+        );
+        Self::new(if size > max_total_bytes { ErrorKind::TooLarge } else { ErrorKind::Full }, message)
     }
 
     /// The key of an object in the memory of another process: `InvalidKey`.

@@ -208,12 +208,8 @@ impl LocalConnector {
             return Ok(());
         };
         let take = |used: u64| used.checked_add(size).filter(|sum| *sum <= max);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map(drop).map_err(|used| {
-            let message = format!(
-                "{size} bytes do not fit: {used} of max_total_bytes = {max} are in use; evict objects or raise it"
-            );
-            Error::new(if size > max { ErrorKind::TooLarge } else { ErrorKind::Full }, message)
-        })
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(drop).map_err(|used| Error::over_quota(size, used, max))
     }
 
     fn release(&self, object: &Bytes) {

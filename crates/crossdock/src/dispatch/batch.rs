@@ -130,19 +130,19 @@ impl Dispatcher {
         (0..batch.sizes.len()).map(route).collect()
     }
 
-    /// A get of several objects, known by their connectors' names: `read` asks each connector for its share at once.
+    /// A get of several objects, known by the places of their connectors, as [`find`](Self::find) tells them: `read` asks
+    /// each connector for its share at once.
     ///
     /// # Errors
-    /// `UnknownConnector`, `Dormant` and `Closed` before anything is read, or the first thing that `read` said.
-    pub fn get_batch<'n, V>(
+    /// `Closed`, or the first thing that `read` said.
+    pub fn get_batch<V>(
         &self,
-        names: impl Iterator<Item = &'n str>,
+        places: impl ExactSizeIterator<Item = usize>,
         read: impl FnOnce(&[Share]) -> Vec<Result<Vec<V>>>,
     ) -> Result<Vec<V>> {
         self.require_open()?;
-        let places: Vec<usize> = names.map(|name| self.find(name)).collect::<Result<_>>()?;
-        let mut found: Vec<Option<V>> = places.iter().map(|_| None).collect();
-        let shares = group(places.into_iter().enumerate());
+        let mut found: Vec<Option<V>> = (0..places.len()).map(|_| None).collect();
+        let shares = group(places.enumerate());
         for (share, outcome) in shares.iter().zip(read(&shares)) {
             let objects = outcome
                 .and_then(|objects| same_count(objects, share.items.len()))

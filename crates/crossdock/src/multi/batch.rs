@@ -34,7 +34,10 @@ impl MultiConnector {
         options: &GetOptions,
     ) -> Result<Vec<Option<Bytes>>> {
         let keys: Vec<&MultiKey> = keys.collect();
-        self.dispatcher.get_batch(keys.iter().map(|key| &*key.connector_name), |shares| {
+        self.dispatcher.require_open()?;
+        let find = |key: &&MultiKey| self.dispatcher.find(&key.connector_name);
+        let places: Vec<usize> = keys.iter().map(find).collect::<Result<_>>()?;
+        self.dispatcher.get_batch(places.into_iter(), |shares| {
             self.run(shares, |connector, items| {
                 let share: Vec<Key> = items.iter().map(|item| keys[*item].connector_key.clone()).collect();
                 connector.get_batch(&share, options)

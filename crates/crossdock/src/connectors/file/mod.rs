@@ -67,13 +67,16 @@ impl FileConnector {
     /// `Unavailable` if it cannot be made or opened, or belongs to somebody else; `Unsupported` for a default durability
     /// above `host`.
     pub fn open(options: &FileOptions) -> Result<Self> {
-        let connector = Self::find(options)?;
+        let connector = Self::attach(options)?;
         connector.directory.fd_to_write()?;
         Ok(connector)
     }
 
-    /// Looks for the directory, which the first put may make.
-    fn find(options: &FileOptions) -> Result<Self> {
+    /// Looks for the directory, which the first put may make: what configs do.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for a directory that is missing.
+    pub fn attach(options: &FileOptions) -> Result<Self> {
         let directory = Directory::new(options.resolve_dir()?, options)?;
         let connector = Self {
             options: options.clone(),

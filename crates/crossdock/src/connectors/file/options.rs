@@ -192,7 +192,7 @@ fn by_word<T: Copy>(all: &[T], word_of: impl Fn(T) -> &'static str, word: &str) 
 
 impl Opener for FileOptions {
     fn open(&self) -> Result<Arc<dyn Connector>> {
-        Ok(Arc::new(FileConnector::find(self)?))
+        Ok(Arc::new(FileConnector::attach(self)?))
     }
 
     fn config(&self) -> ConnectorConfig {

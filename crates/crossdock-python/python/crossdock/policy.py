@@ -1,0 +1,142 @@
+"""Policies: which objects a connector of a multi-connector takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from typing import Any, ClassVar, NotRequired, TypedDict
+
+from crossdock import utils
+from crossdock._crossdock import CompiledPolicy, read_tags
+
+__all__ = ['Policy', 'PolicyDict']
+
+
+class PolicyDict(TypedDict):
+    """A policy as a dict that JSON can hold; `fallback` is there only if it is true."""
+
+    priority: int
+    host_pattern: list[str] | str | None
+    min_size_bytes: int
+    max_size_bytes: int
+    subset_tags: list[str]
+    superset_tags: list[str]
+    fallback: NotRequired[bool]
+
+
+@dataclasses.dataclass
+class Policy:
+    """Which objects a connector takes, and in which order it is asked.
+
+    A policy may be changed until a `MultiConnector` has it; from then on, use `dataclasses.replace`.
+
+    Attributes:
+        priority: Connectors with a higher priority are asked first, ties in the order in which they were given.
+        host_pattern: The hosts on which the policy holds: a pattern, or several of which one must match the whole
+            hostname as `re.fullmatch` does. `None` is every host, an empty list none.
+        min_size_bytes: The smallest object that is taken, in bytes.
+        max_size_bytes: The largest object that is taken, in bytes.
+        subset_tags: Tags among which all of an object's subset tags must be.
+        superset_tags: Tags that must all be among an object's superset tags.
+        fallback: Whether a put that fails here without having written anything goes on to the next valid connector.
+
+    Raises:
+        TypeError: A field is of another type.
+        ValueError: A pattern does not compile, a size is below 0, or the smallest size is above the largest.
+
+    Example:
+        >>> policy = Policy(max_size_bytes=1000, subset_tags=['scratch'])
+        >>> policy.is_valid(size_bytes=1000), policy.is_valid(size_bytes=1001)
+        (True, False)
+    """
+
+    priority: int = 0
+    host_pattern: Iterable[str] | str | None = None
+    min_size_bytes: int = 0
+    max_size_bytes: int = sys.maxsize
+    subset_tags: list[str] = dataclasses.field(default_factory=list)
+    superset_tags: list[str] = dataclasses.field(default_factory=list)
+    fallback: bool = False
+
+    FIELDS: ClassVar[frozenset[str]] = frozenset(
+        ('priority', 'host_pattern', 'min_size_bytes', 'max_size_bytes', 'subset_tags', 'superset_tags', 'fallback'),
+    )
+
+    def __post_init__(self) -> None:
+        # Lists, so that whatever the values come from can be used up, and policies can be compared.
+        if self.host_pattern is not None and not isinstance(self.host_pattern, str):
+            self.host_pattern = read_tags('host_pattern', self.host_pattern)
+        self.subset_tags = read_tags('subset_tags', self.subset_tags)
+        self.superset_tags = read_tags('superset_tags', self.superset_tags)
+        compiled = self._compiled
+        self.min_size_bytes = min(compiled.min_size_bytes, sys.maxsize)
+        self.max_size_bytes = min(compiled.max_size_bytes, sys.maxsize)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.FIELDS:
+            if '_is_frozen' in self.__dict__:
+                raise AttributeError(
+                    f'cannot set {name}: a MultiConnector has this policy; make another with dataclasses.replace',
+                )
+            self.__dict__.pop('_cache', None)
+        object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in self.FIELDS}
+
+    @property
+    def _compiled(self) -> CompiledPolicy:
+        compiled: CompiledPolicy | None = self.__dict__.get('_cache')
+        if compiled is None:
+            compiled = CompiledPolicy(
+                self.priority,
+                self.host_pattern,
+                self.min_size_bytes,
+                self.max_size_bytes,
+                self.subset_tags,
+                self.superset_tags,
+                self.fallback,
+            )
+            # Lists can be changed without us noticing, so that only a frozen policy can be remembered.
+            if '_is_frozen' in self.__dict__:
+                self.__dict__['_cache'] = compiled
+        return compiled
+
+    def _freeze(self) -> None:
+        self.__dict__['_is_frozen'] = True
+
+    def is_valid(
+        self,
+        *,
+        size_bytes: int | None = None,
+        subset_tags: Iterable[str] | None = None,
+        superset_tags: Iterable[str] | None = None,
+    ) -> bool:
+        """Whether the policy takes an object on this host. What is `None` is not checked.
+
+        Args:
+            size_bytes: The object's size in bytes.
+            subset_tags: Tags that must all be among the policy's.
+            superset_tags: Tags among which all of the policy's must be.
+        """
+        return self._compiled.is_valid(utils.hostname(), size_bytes, subset_tags, superset_tags)
+
+    def is_valid_on_host(self) -> bool:
+        """Whether the policy holds on this host, of which `crossdock.utils.hostname` tells the name."""
+        return self.host_pattern is None or self._compiled.is_valid_on_host(utils.hostname())
+
+    def as_dict(self) -> PolicyDict:
+        """The policy as a dict that JSON can hold: `Policy(**policy.as_dict()) == policy`."""
+        pattern = self.host_pattern
+        fields = PolicyDict(
+            priority=self.priority,
+            host_pattern=pattern if pattern is None or isinstance(pattern, str) else list(pattern),
+            min_size_bytes=self.min_size_bytes,
+            max_size_bytes=self.max_size_bytes,
+            subset_tags=list(self.subset_tags),
+            superset_tags=list(self.superset_tags),
+        )
+        if self.fallback:
+            fields['fallback'] = True
+        return fields

@@ -1,0 +1,76 @@
+//! What every connector is to a multi-connector here: objects and keys of Python in, objects and keys of Python out.
+
+use crossdock::{Error, PutOptions, Result};
+use pyo3::prelude::*;
+
+use crate::object::Object;
+
+/// One way for objects. Each decides by itself when it lets go of the interpreter lock.
+pub(crate) trait Channel {
+    fn put<'py>(&self, py: Python<'py>, object: &Object<'py>, options: &PutOptions) -> Result<Bound<'py, PyAny>>;
+
+    /// All or none.
+    fn put_batch<'py>(
+        &self,
+        py: Python<'py>,
+        objects: &[&Object<'py>],
+        options: &PutOptions,
+    ) -> Result<Vec<Bound<'py, PyAny>>>;
+
+    /// `view`: a read-only view rather than `bytes`; `None` is what the connector was built with.
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        view: Option<bool>,
+    ) -> Result<Option<Bound<'py, PyAny>>>;
+
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &[Bound<'py, PyAny>],
+        view: Option<bool>,
+    ) -> Result<Vec<Option<Bound<'py, PyAny>>>>;
+
+    fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool>;
+
+    fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<()>;
+
+    /// `None` if this connector cannot make a key before its object.
+    fn new_key<'py>(
+        &self,
+        py: Python<'py>,
+        object: Option<&Object<'py>>,
+        options: &PutOptions,
+    ) -> Result<Option<Bound<'py, PyAny>>>;
+
+    fn set<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        object: &Object<'py>,
+        options: &PutOptions,
+    ) -> Result<()>;
+
+    /// Whether its calls are so short that looking at a clock would count.
+    fn is_instant(&self) -> bool {
+        false
+    }
+}
+
+/// Evicts what a batch has written before it failed; the keys that resist come back.
+pub(crate) fn undo<'py>(
+    channel: &dyn Channel,
+    py: Python<'py>,
+    written: Vec<Bound<'py, PyAny>>,
+) -> Vec<Bound<'py, PyAny>> {
+    written.into_iter().filter(|key| channel.evict(py, key).is_err()).collect()
+}
+
+/// Says in the error of a batch what is left of it.
+pub(crate) fn with_leftovers(error: Error, leftovers: usize) -> Error {
+    if leftovers == 0 {
+        return error;
+    }
+    error.context(format_args!("{leftovers} objects that were already written could not be evicted"))
+}

@@ -1,0 +1,110 @@
+//! Keys: named tuples in Python, ours behind them.
+
+use crossdock::{Error, ErrorKind, Key, ObjectId, ObjectKey, Result};
+use pyo3::exceptions::PyOverflowError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
+
+use crate::errors::{pass, type_name};
+
+macro_rules! key_class {
+    ($name:ident, $module:literal, $class:literal) => {
+        pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            CLASS.import(py, $module, $class)
+        }
+    };
+}
+
+key_class!(local_key, "crossdock.connectors.local", "LocalKey");
+key_class!(file_key, "crossdock.connectors.file", "FileKey");
+key_class!(multi_key, "crossdock.connectors.multi", "MultiKey");
+
+/// A named tuple, made without running the Python code of its constructor.
+pub(crate) fn new_tuple<'py, const N: usize>(
+    class: &Bound<'py, PyType>,
+    items: [Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = class.py();
+    let new = NEW.get_or_try_init(py, || py.get_type::<PyTuple>().getattr("__new__").map(Bound::unbind))?;
+    new.bind(py).call1((class, PyTuple::new(py, items)?))
+}
+
+/// The tuple of a key; lists come from JSON.
+pub(crate) fn tuple<'py>(key: &Bound<'py, PyAny>) -> Option<Bound<'py, PyTuple>> {
+    match key.cast::<PyTuple>() {
+        Ok(tuple) => Some(tuple.clone()),
+        Err(_) => key.cast::<PyList>().ok().map(|list| list.to_tuple()),
+    }
+}
+
+/// Whether a tuple is the key of another kind of connector: a named tuple whose first field has another name.
+pub(crate) fn is_foreign(key: &Bound<'_, PyAny>, first_field: &str) -> bool {
+    let Ok(fields) = key.getattr(intern!(key.py(), "_fields")) else { return false };
+    fields.get_item(0).and_then(|field| field.eq(first_field)).is_ok_and(|same| !same)
+}
+
+pub(crate) fn invalid(key: &Bound<'_, PyAny>, wanted: &str) -> Error {
+    let message = format!(
+        "{} is not a key of this connector, whose keys are {wanted}; use keys as put returned them",
+        type_name(key)
+    );
+    Error::new(ErrorKind::InvalidKey, message)
+}
+
+const FILE_KEY: &str = "FileKey(filename, size, checksum)";
+
+/// The key of a native connector.
+pub(crate) fn to_native(key: &Bound<'_, PyAny>) -> Result<Key> {
+    let wrong = || invalid(key, FILE_KEY);
+    let py = key.py();
+    let items = tuple(key).ok_or_else(wrong)?;
+    if !key.get_type().is(file_key(py).map_err(pass)?) && is_foreign(key, "filename") {
+        return Err(wrong());
+    }
+    let item = |place| items.get_item(place).ok().filter(|item: &Bound<'_, PyAny>| !item.is_none());
+    if !(1..=3).contains(&items.len()) {
+        return Err(wrong());
+    }
+    let id = item(0).ok_or_else(wrong)?;
+    let id = id.cast::<PyString>().map_err(|_| wrong())?.to_str().map_err(|_| wrong())?.into();
+    let size = item(1).map(|size| size.extract::<u64>().map_err(|_| wrong())).transpose()?;
+    let checksum = item(2).map(|checksum| parse_checksum(&checksum).ok_or_else(wrong)).transpose()?;
+    Ok(ObjectKey { id, size, checksum }.into())
+}
+
+fn parse_checksum(checksum: &Bound<'_, PyAny>) -> Option<u64> {
+    let text = checksum.cast::<PyString>().ok()?.to_str().ok()?;
+    let usual = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    usual.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// The key of a native connector, or of multi-connectors around one, for Python.
+pub(crate) fn from_native<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+    match key {
+        Key::Object(ObjectKey { id, size, checksum }) => {
+            let id = id.with_str(|id| PyString::new(py, id)).into_any();
+            let size = size.into_pyobject(py)?;
+            let checksum = checksum.map(|checksum| format!("{checksum:016x}")).into_pyobject(py)?;
+            new_tuple(file_key(py)?, [id, size, checksum])
+        }
+        Key::Multi(key) => {
+            let name = PyString::new(py, &key.connector_name).into_any();
+            new_tuple(multi_key(py)?, [name, from_native(py, &key.connector_key)?])
+        }
+        other => Err(PyOverflowError::new_err(format!("the key {other:?} has no form in Python"))),
+    }
+}
+
+/// The id in the tuple of a `LocalKey`.
+pub(crate) fn local_id(key: &Bound<'_, PyAny>, tuple: &Bound<'_, PyTuple>) -> Result<ObjectId> {
+    let id = match tuple.len() {
+        1 if !is_foreign(key, "id") => tuple.get_item(0).ok(),
+        _ => None,
+    };
+    let id = id.as_ref().and_then(|id| id.cast::<PyString>().ok()).and_then(|id| id.to_str().ok());
+    id.map(ObjectId::from).ok_or_else(|| invalid(key, "LocalKey(id)"))
+}

@@ -1,0 +1,42 @@
+//! The native module of crossdock's Python package: what has to be fast, and what has to be the same as in the library.
+//!
+//! The classes that people use are in `python/crossdock`; they derive from the ones here. Each function has one shape:
+//! take the arguments apart, call, wrap the answer. Who does I/O or copies much lets go of the interpreter lock for that.
+
+mod batch;
+mod channel;
+mod errors;
+mod file;
+mod foreign;
+mod keys;
+mod local;
+mod multi;
+mod object;
+mod options;
+mod policy;
+mod signals;
+mod slot;
+mod stats;
+mod text;
+
+use pyo3::prelude::*;
+
+/// The name of this host, as policies see it: `$CROSSDOCK_HOSTNAME` if that is set, else what the system says.
+#[pyfunction]
+fn hostname() -> String {
+    crossdock::Hostname::from_environment().get()
+}
+
+#[pymodule]
+fn _crossdock(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<file::FileBase>()?;
+    module.add_class::<local::LocalBase>()?;
+    module.add_class::<multi::MultiBase>()?;
+    module.add_class::<policy::CompiledPolicy>()?;
+    module.add_class::<object::View>()?;
+    module.add_function(wrap_pyfunction!(hostname, module)?)?;
+    module.add_function(wrap_pyfunction!(multi::read_tags, module)?)?;
+    module.add_function(wrap_pyfunction!(text::read_config, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! `LocalConnector`: objects in a dictionary of Python, so that what was put comes back as the same object.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossdock::connectors::LocalOptions;
+use crossdock::{Error, ErrorKind, ObjectId, Opener, PutOptions, Result, process};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::channel::{Channel, undo};
+use crate::errors::{pass, raise};
+use crate::keys;
+use crate::object::{Object, view_of};
+use crate::options::put_options;
+
+/// The native part of `crossdock.connectors.local.LocalConnector`.
+#[pyclass(frozen, subclass, module = "crossdock._crossdock")]
+pub(crate) struct LocalBase(OnceLock<Local>);
+
+struct Local {
+    /// From `LocalKey` to `bytes`; perhaps somebody else's dictionary.
+    store: Py<PyDict>,
+    max_total_bytes: Option<u64>,
+    used: AtomicU64,
+    zero_copy: bool,
+    closed: AtomicBool,
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the local connector is closed; build a new one")
+}
+
+fn size_of(object: &Bound<'_, PyAny>) -> u64 {
+    match object.cast::<PyBytes>() {
+        Ok(bytes) => bytes.as_bytes().len() as u64,
+        // A dictionary of somebody else may hold anything.
+        Err(_) => object.len().unwrap_or(0) as u64,
+    }
+}
+
+impl LocalBase {
+    fn open(&self) -> Result<&Local> {
+        self.0.get().filter(|local| !local.closed.load(Ordering::Relaxed)).ok_or_else(closed)
+    }
+}
+
+impl Local {
+    /// Finds the object of a key; one that another process made is refused where it is not here.
+    fn find<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> Result<Option<Bound<'py, PyAny>>> {
+        let listed;
+        let tuple = match key.cast::<PyTuple>() {
+            Ok(tuple) => tuple,
+            Err(_) => {
+                listed = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+                &listed
+            }
+        };
+        match self.store.bind(py).get_item(tuple) {
+            Ok(Some(object)) => Ok(Some(object)),
+            Ok(None) => self.refuse_foreign(key, tuple).map(|_| None),
+            // What cannot be hashed is no key.
+            Err(_) => Err(keys::invalid(key, "LocalKey(id)")),
+        }
+    }
+
+    fn refuse_foreign(&self, key: &Bound<'_, PyAny>, tuple: &Bound<'_, PyTuple>) -> Result<ObjectId> {
+        let id = keys::local_id(key, tuple)?;
+        if process::is_foreign(&id) { Err(Error::made_elsewhere()) } else { Ok(id) }
+    }
+
+    fn new_key<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
+        let id = process::next_id().with_str(|id| PyString::new(py, id));
+        keys::local_key(py).and_then(|class| keys::new_tuple(class, [id.into_any()])).map_err(pass)
+    }
+
+    /// Takes `size` bytes of the quota.
+    fn reserve(&self, size: u64) -> Result<()> {
+        let used = self.used.load(Ordering::Relaxed);
+        let sum = used.saturating_add(size);
+        match self.max_total_bytes {
+            Some(max) if sum > max => Err(Error::over_quota(size, used, max)),
+            _ => {
+                self.used.store(sum, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&self, size: u64) {
+        self.used.store(self.used.load(Ordering::Relaxed).saturating_sub(size), Ordering::Relaxed);
+    }
+
+    fn insert<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>, object: &Object<'py>) -> Result<()> {
+        let bytes = object.to_pybytes()?;
+        self.reserve(object.size() as u64)?;
+        self.store.bind(py).set_item(key, bytes).map_err(pass)
+    }
+
+    fn handed_out<'py>(&self, object: Bound<'py, PyAny>, view: Option<bool>) -> Result<Bound<'py, PyAny>> {
+        if view.unwrap_or(self.zero_copy) { view_of(&object) } else { Ok(object) }
+    }
+}
+
+impl Channel for LocalBase {
+    fn put<'py>(&self, py: Python<'py>, object: &Object<'py>, options: &PutOptions) -> Result<Bound<'py, PyAny>> {
+        let local = self.open()?;
+        LocalOptions::new().properties().require(options.durability)?;
+        let key = local.new_key(py)?;
+        local.insert(py, &key, object)?;
+        Ok(key)
+    }
+
+    fn put_batch<'py>(
+        &self,
+        py: Python<'py>,
+        objects: &[&Object<'py>],
+        options: &PutOptions,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        let mut written = Vec::with_capacity(objects.len());
+        for object in objects {
+            match Channel::put(self, py, object, options) {
+                Ok(key) => written.push(key),
+                Err(error) => {
+                    undo(self, py, written);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        view: Option<bool>,
+    ) -> Result<Option<Bound<'py, PyAny>>> {
+        let local = self.open()?;
+        match local.find(py, key)? {
+            Some(object) => local.handed_out(object, view).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &[Bound<'py, PyAny>],
+        view: Option<bool>,
+    ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        keys.iter().map(|key| Channel::get(self, py, key, view)).collect()
+    }
+
+    fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool> {
+        Ok(self.open()?.find(py, key)?.is_some())
+    }
+
+    fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<()> {
+        let local = self.open()?;
+        if let Some(object) = local.find(py, key)? {
+            let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+            local.store.bind(py).del_item(tuple).map_err(pass)?;
+            local.release(size_of(&object));
+        }
+        Ok(())
+    }
+
+    fn new_key<'py>(
+        &self,
+        py: Python<'py>,
+        _: Option<&Object<'py>>,
+        options: &PutOptions,
+    ) -> Result<Option<Bound<'py, PyAny>>> {
+        let local = self.open()?;
+        LocalOptions::new().properties().require(options.durability)?;
+        local.new_key(py).map(Some)
+    }
+
+    fn set<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        object: &Object<'py>,
+        options: &PutOptions,
+    ) -> Result<()> {
+        let local = self.open()?;
+        LocalOptions::new().properties().require(options.durability)?;
+        match local.find(py, key)? {
+            None => {
+                let class = keys::local_key(py).map_err(pass)?;
+                let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+                let key = keys::new_tuple(class, [tuple.get_item(0).map_err(pass)?]).map_err(pass)?;
+                local.insert(py, &key, object)
+            }
+            Some(present) if present.eq(object.to_pybytes()?).map_err(pass)? => Ok(()),
+            Some(_) => {
+                let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+                Err(Error::already_exists(&keys::local_id(key, &tuple)?))
+            }
+        }
+    }
+
+    fn is_instant(&self) -> bool {
+        true
+    }
+}
+
+#[pymethods]
+impl LocalBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn _setup(&self, store: Bound<'_, PyDict>, max_total_bytes: Option<u64>, zero_copy: bool) -> PyResult<()> {
+        let used = store.values().iter().map(|object| size_of(&object)).sum();
+        let local = Local {
+            store: store.unbind(),
+            max_total_bytes,
+            used: AtomicU64::new(used),
+            zero_copy,
+            closed: AtomicBool::new(false),
+        };
+        self.0.set(local).map_err(|_| crate::errors::type_error("the connector was built already"))
+    }
+
+    fn _close(&self) {
+        if let Some(local) = self.0.get() {
+            local.closed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn put<'py>(&self, py: Python<'py>, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let put = Channel::put(self, py, &Object::new(obj)?, &PutOptions::new());
+        put.map_err(|error| raise(py, &error.during("put")))
+    }
+
+    fn put_batch<'py>(&self, py: Python<'py>, objs: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let objects = crate::batch::objects(objs)?;
+        let put = Channel::put_batch(self, py, &crate::batch::all(&objects), &PutOptions::new());
+        put.map_err(|error| raise(py, &error.during("put_batch")))
+    }
+
+    #[pyo3(signature = (key, *, zero_copy=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        zero_copy: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
+    }
+
+    #[pyo3(signature = (keys, *, zero_copy=None))]
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        zero_copy: Option<bool>,
+    ) -> PyResult<Vec<Option<Bound<'py, PyAny>>>> {
+        let got = Channel::get_batch(self, py, &crate::batch::keys(keys)?, zero_copy);
+        got.map_err(|error| raise(py, &error.during("get_batch")))
+    }
+
+    fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
+    }
+
+    fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
+    }
+
+    #[pyo3(signature = (obj=None))]
+    fn new_key<'py>(&self, py: Python<'py>, obj: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let object = obj.map(Object::new).transpose()?;
+        let key = Channel::new_key(self, py, object.as_ref(), &put_options(None, None, None)?);
+        key.map_err(|error| raise(py, &error.during("new_key")))
+    }
+
+    fn set<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        let set = Channel::set(self, py, key, &Object::new(obj)?, &PutOptions::new());
+        set.map_err(|error| raise(py, &error.during("set")))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.get().map_or(Ok(()), |local| visit.call(&local.store))
+    }
+}

@@ -1,0 +1,393 @@
+//! `MultiConnector`: the dispatcher of the library over connectors of Python.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use crossdock::dispatch::{Dispatcher, Share};
+use crossdock::router::Lane;
+use crossdock::{Error, ErrorKind, Hostname, PutOptions, Request, Result};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::channel::{Channel, with_leftovers};
+use crate::errors::{pass, raise};
+use crate::object::Object;
+use crate::options::{put_options, tags};
+use crate::policy::CompiledPolicy;
+use crate::slot::Slot;
+use crate::{batch, keys};
+
+/// The native part of `crossdock.connectors.multi.MultiConnector`.
+#[pyclass(frozen, subclass, module = "crossdock._crossdock")]
+pub(crate) struct MultiBase(OnceLock<Multi>);
+
+struct Multi {
+    dispatcher: Dispatcher,
+    /// In the order of the dispatcher's lanes.
+    slots: Vec<Slot>,
+}
+
+/// A key taken apart: the place of its connector, and that connector's own key.
+type Located<'py> = (usize, Bound<'py, PyAny>);
+
+impl MultiBase {
+    fn multi(&self) -> Result<&Multi> {
+        self.0.get().ok_or_else(|| Error::new(ErrorKind::Closed, "the multi-connector was never built"))
+    }
+
+    fn built(&self, py: Python<'_>) -> PyResult<&Multi> {
+        self.multi().map_err(|error| raise(py, &error))
+    }
+}
+
+impl Multi {
+    fn locate<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> Result<Located<'py>> {
+        let wrong = || keys::invalid(key, "MultiKey(connector_name, connector_key)");
+        let items = keys::tuple(key).filter(|items| items.len() == 2).ok_or_else(wrong)?;
+        let name = items.get_borrowed_item(0).map_err(pass)?;
+        let own = items.get_item(1).map_err(pass)?;
+        // The name in a key that was made here is the very string of its slot.
+        let known = self.slots.iter().position(|slot| name.is(&slot.name));
+        if let Some(place) = known.filter(|place| !self.dispatcher.lanes()[*place].dormant) {
+            self.dispatcher.require_open()?;
+            return Ok((place, own));
+        }
+        if !key.get_type().is(keys::multi_key(py).map_err(pass)?) && keys::is_foreign(key, "connector_name") {
+            return Err(wrong());
+        }
+        let name = name.cast::<PyString>().map_err(|_| wrong())?;
+        Ok((self.dispatcher.find(name.to_str().map_err(|_| wrong())?)?, own))
+    }
+
+    /// Does something with the connector that a key names.
+    fn at<'py, T>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        call: impl FnOnce(&Slot, &Bound<'py, PyAny>) -> Result<T>,
+    ) -> Result<T> {
+        let (place, own) = self.locate(py, key)?;
+        call(&self.slots[place], &own).map_err(|error| error.in_connector(self.dispatcher.lanes()[place].name.clone()))
+    }
+
+    fn key<'py>(&self, py: Python<'py>, place: usize, own: Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>> {
+        let name = self.slots[place].name.bind(py).clone().into_any();
+        keys::multi_key(py).and_then(|class| keys::new_tuple(class, [name, own])).map_err(pass)
+    }
+
+    /// The hostname, where somebody has put another function in place of `crossdock.utils.hostname`.
+    fn replaced_hostname(&self, py: Python<'_>) -> Result<Option<String>> {
+        static UTILS: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+        if !self.dispatcher.needs_host() {
+            return Ok(None);
+        }
+        let load = || {
+            let own = py.import("crossdock._crossdock")?.getattr("hostname")?.unbind();
+            Ok((py.import("crossdock.utils")?.into_any().unbind(), own))
+        };
+        let (utils, own) = UTILS.get_or_try_init(py, load).map_err(pass)?;
+        let function = utils.bind(py).getattr(intern!(py, "hostname")).map_err(pass)?;
+        if function.is(own) {
+            return Ok(None);
+        }
+        function.call0().and_then(|name| name.extract()).map(Some).map_err(pass)
+    }
+
+    fn request<'a>(&self, size: Option<u64>, options: &'a PutOptions, hostname: Option<&'a str>) -> Request<'a> {
+        let request = Request::for_put(size, options);
+        hostname.map_or(request, |hostname| request.hostname(hostname))
+    }
+}
+
+fn size(object: &Object<'_>) -> u64 {
+    object.size() as u64
+}
+
+impl Channel for MultiBase {
+    fn put<'py>(&self, py: Python<'py>, object: &Object<'py>, options: &PutOptions) -> Result<Bound<'py, PyAny>> {
+        let multi = self.multi()?;
+        let hostname = multi.replaced_hostname(py)?;
+        let request = multi.request(Some(size(object)), options, hostname.as_deref());
+        let (place, own) = multi.dispatcher.put(&request, |place| Some(multi.slots[place].put(py, object, options)))?;
+        multi.key(py, place, own)
+    }
+
+    fn put_batch<'py>(
+        &self,
+        py: Python<'py>,
+        objects: &[&Object<'py>],
+        options: &PutOptions,
+    ) -> Result<Vec<Bound<'py, PyAny>>> {
+        let multi = self.multi()?;
+        let hostname = multi.replaced_hostname(py)?;
+        let sizes: Vec<u64> = objects.iter().map(|object| size(object)).collect();
+        let write = |shares: &[Share]| -> Vec<_> {
+            let one = |share: &Share| {
+                let objects: Vec<_> = share.items.iter().map(|item| objects[*item]).collect();
+                multi.slots[share.connector].put_batch(py, &objects, options)
+            };
+            shares.iter().map(one).collect()
+        };
+        let undo = |written: Vec<(usize, Bound<'py, PyAny>)>, error| {
+            let stuck = written.iter().filter(|(place, own)| multi.slots[*place].evict(py, own).is_err()).count();
+            with_leftovers(error, stuck)
+        };
+        let written = multi.dispatcher.put_batch(&sizes, options, hostname.as_deref(), write, undo)?;
+        written.into_iter().map(|(place, own)| multi.key(py, place, own)).collect()
+    }
+
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        view: Option<bool>,
+    ) -> Result<Option<Bound<'py, PyAny>>> {
+        self.multi()?.at(py, key, |slot, own| slot.get(py, own, view))
+    }
+
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &[Bound<'py, PyAny>],
+        view: Option<bool>,
+    ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        let multi = self.multi()?;
+        multi.dispatcher.require_open()?;
+        let located: Vec<Located<'py>> = keys.iter().map(|key| multi.locate(py, key)).collect::<Result<_>>()?;
+        let read = |shares: &[Share]| -> Vec<_> {
+            let one = |share: &Share| {
+                let own: Vec<_> = share.items.iter().map(|item| located[*item].1.clone()).collect();
+                multi.slots[share.connector].get_batch(py, &own, view)
+            };
+            shares.iter().map(one).collect()
+        };
+        multi.dispatcher.get_batch(located.iter().map(|(place, _)| *place), read)
+    }
+
+    fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool> {
+        self.multi()?.at(py, key, |slot, own| slot.exists(py, own))
+    }
+
+    fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<()> {
+        self.multi()?.at(py, key, |slot, own| slot.evict(py, own))
+    }
+
+    fn new_key<'py>(
+        &self,
+        py: Python<'py>,
+        object: Option<&Object<'py>>,
+        options: &PutOptions,
+    ) -> Result<Option<Bound<'py, PyAny>>> {
+        let multi = self.multi()?;
+        let hostname = multi.replaced_hostname(py)?;
+        let request = multi.request(object.map(size), options, hostname.as_deref());
+        let cannot = RefCell::new(Vec::new());
+        let made = multi.dispatcher.put(&request, |place| {
+            let made = multi.slots[place].new_key(py, object, options).transpose();
+            if made.is_none() {
+                cannot.borrow_mut().push(multi.dispatcher.lanes()[place].name.clone());
+            }
+            made
+        });
+        let explain = |error: Error, name| error.context(format_args!("{name}: cannot make a key before its object"));
+        let (place, own) = made.map_err(|error| cannot.take().into_iter().fold(error, explain))?;
+        multi.key(py, place, own).map(Some)
+    }
+
+    fn set<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        object: &Object<'py>,
+        options: &PutOptions,
+    ) -> Result<()> {
+        self.multi()?.at(py, key, |slot, own| slot.set(py, own, object, options))
+    }
+}
+
+/// What `_setup` is told of one connector: its name, its policy, and the connector, or what opens it, or neither.
+type Entry<'py> =
+    (Bound<'py, PyString>, PyRef<'py, CompiledPolicy>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
+#[pymethods]
+impl MultiBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn _setup(&self, py: Python<'_>, entries: &Bound<'_, PyList>) -> PyResult<()> {
+        let mut lanes = Vec::with_capacity(entries.len());
+        let mut slots = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (name, policy, connector, opener): Entry<'_> = entry.extract()?;
+            let lane = Lane::new(name.to_str()?, policy.0.clone());
+            lanes.push(lane.dormant(connector.is_none() && opener.is_none()));
+            let name = PyString::intern(py, name.to_str()?);
+            slots.push(match connector {
+                Some(connector) => Slot::open(name, &connector).map_err(|raised| {
+                    PyTypeError::new_err(format!("connectors[{:?}]: {}", entry_name(&entry), raised.value(py)))
+                })?,
+                None => Slot::lazy(name, opener),
+            });
+        }
+        let dispatcher = Dispatcher::new(lanes, Hostname::from_environment()).map_err(|error| raise(py, &error))?;
+        self.0
+            .set(Multi { dispatcher, slots })
+            .map_err(|_| crate::errors::type_error("the connector was built already"))
+    }
+
+    /// Whether this is the first time.
+    fn _close(&self) -> bool {
+        self.0.get().is_some_and(|multi| multi.dispatcher.close())
+    }
+
+    /// The names of all connectors, in the order in which they are asked.
+    fn _order<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyString>>> {
+        let multi = self.built(py)?;
+        Ok(multi.dispatcher.order().map(|place| multi.slots[place].name.bind(py).clone()).collect())
+    }
+
+    /// The connector at that place, opened now if need be.
+    fn _connector<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
+        self.built(py)?.slots[place].connector(py)
+    }
+
+    /// The connector at that place, if it is open.
+    fn _opened<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.built(py)?.slots[place].opened(py))
+    }
+
+    /// `(route, [(connector, accepts, [reason])], text)`.
+    #[expect(clippy::type_complexity, reason = "taken apart at once, in Python")]
+    fn _explain(
+        &self,
+        py: Python<'_>,
+        size_bytes: Option<u64>,
+        subset_tags: &Bound<'_, PyAny>,
+        superset_tags: &Bound<'_, PyAny>,
+    ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>)>, String)> {
+        let multi = self.built(py)?;
+        let options = put_options(Some(subset_tags), Some(superset_tags), None)?;
+        let hostname = multi.replaced_hostname(py).map_err(|error| raise(py, &error))?;
+        let explanation = multi.dispatcher.explain(&multi.request(size_bytes, &options, hostname.as_deref()));
+        let text = explanation.to_string();
+        let verdicts = explanation.verdicts.into_iter().map(|verdict| {
+            let reasons = verdict.reasons.iter().map(ToString::to_string).collect();
+            (verdict.connector.to_string(), verdict.accepts, reasons)
+        });
+        Ok((explanation.route.map(|route| route.to_string()), verdicts.collect(), text))
+    }
+
+    fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for slot in &self.built(py)?.slots {
+            all.set_item(&slot.name, slot.stats.to_python(py)?)?;
+        }
+        Ok(all)
+    }
+
+    #[pyo3(signature = (obj, subset_tags=None, superset_tags=None, *, durability=None))]
+    fn put<'py>(
+        &self,
+        py: Python<'py>,
+        obj: &Bound<'py, PyAny>,
+        subset_tags: Option<&Bound<'py, PyAny>>,
+        superset_tags: Option<&Bound<'py, PyAny>>,
+        durability: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = put_options(subset_tags, superset_tags, durability)?;
+        let put = Channel::put(self, py, &Object::new(obj)?, &options);
+        put.map_err(|error| raise(py, &error.during("put")))
+    }
+
+    #[pyo3(signature = (objs, subset_tags=None, superset_tags=None, *, durability=None))]
+    fn put_batch<'py>(
+        &self,
+        py: Python<'py>,
+        objs: &Bound<'py, PyAny>,
+        subset_tags: Option<&Bound<'py, PyAny>>,
+        superset_tags: Option<&Bound<'py, PyAny>>,
+        durability: Option<&str>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let options = put_options(subset_tags, superset_tags, durability)?;
+        let objects = batch::objects(objs)?;
+        let put = Channel::put_batch(self, py, &batch::all(&objects), &options);
+        put.map_err(|error| raise(py, &error.during("put_batch")))
+    }
+
+    #[pyo3(signature = (key, *, zero_copy=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        zero_copy: Option<bool>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
+    }
+
+    #[pyo3(signature = (keys, *, zero_copy=None))]
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        zero_copy: Option<bool>,
+    ) -> PyResult<Vec<Option<Bound<'py, PyAny>>>> {
+        let got = Channel::get_batch(self, py, &batch::keys(keys)?, zero_copy);
+        got.map_err(|error| raise(py, &error.during("get_batch")))
+    }
+
+    fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
+    }
+
+    fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
+    }
+
+    #[pyo3(signature = (obj=None, subset_tags=None, superset_tags=None))]
+    fn new_key<'py>(
+        &self,
+        py: Python<'py>,
+        obj: Option<&Bound<'py, PyAny>>,
+        subset_tags: Option<&Bound<'py, PyAny>>,
+        superset_tags: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let object = obj.map(Object::new).transpose()?;
+        let options = put_options(subset_tags, superset_tags, None)?;
+        let key = Channel::new_key(self, py, object.as_ref(), &options);
+        key.map_err(|error| raise(py, &error.during("new_key")))
+    }
+
+    #[pyo3(signature = (key, obj, *, durability=None))]
+    fn set<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        obj: &Bound<'py, PyAny>,
+        durability: Option<&str>,
+    ) -> PyResult<()> {
+        let set = Channel::set(self, py, key, &Object::new(obj)?, &put_options(None, None, durability)?);
+        set.map_err(|error| raise(py, &error.during("set")))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(multi) = self.0.get() else { return Ok(()) };
+        multi.slots.iter().try_for_each(|slot| slot.traverse(&visit))
+    }
+}
+
+fn entry_name(entry: &Bound<'_, PyAny>) -> String {
+    entry.get_item(0).map_or_else(|_| String::new(), |name| name.to_string())
+}
+
+/// The tags as a list of strings, once and for all.
+#[pyfunction]
+pub(crate) fn read_tags(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    tags(argument, Some(given))
+}
