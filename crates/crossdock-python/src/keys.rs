@@ -1,7 +1,8 @@
 //! Keys: named tuples in Python, ours behind them.
 
 use crossdock::{Error, ErrorKind, Key, ObjectId, ObjectKey, Result};
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -22,22 +23,32 @@ key_class!(local_key, "crossdock.connectors.local", "LocalKey");
 key_class!(file_key, "crossdock.connectors.file", "FileKey");
 key_class!(multi_key, "crossdock.connectors.multi", "MultiKey");
 
-/// A named tuple, made without running the Python code of its constructor.
+/// A named tuple, made without running the Python code of its constructor: what `tuple.__new__(class, items)` does, without
+/// looking it up.
+#[expect(unsafe_code, reason = "a put makes two of these, and a call through Python costs as much as the rest of it")]
 pub(crate) fn new_tuple<'py, const N: usize>(
     class: &Bound<'py, PyType>,
     items: [Bound<'py, PyAny>; N],
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = class.py();
-    let new = NEW.get_or_try_init(py, || py.get_type::<PyTuple>().getattr("__new__").map(Bound::unbind))?;
-    new.bind(py).call1((class, PyTuple::new(py, items)?))
+    debug_assert!(class.is_subclass_of::<PyTuple>().unwrap_or(false));
+    let arguments = PyTuple::new(py, [PyTuple::new(py, items)?])?;
+    // SAFETY: the slot of the type `tuple` is a constructor (a null one would be `None`); it takes a subclass of `tuple`,
+    // which all key classes are, a tuple of arguments, and no keywords. It returns a new reference, or null and an
+    // exception.
+    unsafe {
+        let slot = ffi::PyType_GetSlot(&raw mut ffi::PyTuple_Type, ffi::Py_tp_new);
+        let new = std::mem::transmute::<*mut std::ffi::c_void, Option<ffi::newfunc>>(slot);
+        let new = new.ok_or_else(|| PyTypeError::new_err("tuples cannot be made"))?;
+        Bound::from_owned_ptr_or_err(py, new(class.as_type_ptr(), arguments.as_ptr(), std::ptr::null_mut()))
+    }
 }
 
 /// The tuple of a key; lists come from JSON.
 pub(crate) fn tuple<'py>(key: &Bound<'py, PyAny>) -> Option<Bound<'py, PyTuple>> {
     match key.cast::<PyTuple>() {
         Ok(tuple) => Some(tuple.clone()),
-        Err(_) => key.cast::<PyList>().ok().map(|list| list.to_tuple()),
+        Err(_) => key.cast::<PyList>().ok().map(PyListMethods::to_tuple),
     }
 }
 

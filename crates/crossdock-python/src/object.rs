@@ -105,9 +105,9 @@ fn copy<'py>(py: Python<'py>, buffer: &PyUntypedBuffer) -> Result<Bound<'py, PyB
         unsafe { source.copy_to_nonoverlapping(target.as_mut_ptr().cast(), size) };
     };
     if size < LARGE {
-        copy()
+        copy();
     } else {
-        py.detach(copy)
+        py.detach(copy);
     }
     Ok(memory.filled(py))
 }

@@ -28,7 +28,7 @@ pub(crate) fn put_options(
 /// Tags are read once, here, so that whatever they come from may be used up by it.
 pub(crate) fn tags(argument: &str, given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
     let Some(given) = given else { return Ok(Vec::new()) };
-    if given.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.is_empty()) {
+    if given.cast_exact::<PyTuple>().is_ok_and(PyTupleMethods::is_empty) {
         return Ok(Vec::new());
     }
     if let Ok(text) = given.cast::<PyString>() {

@@ -56,7 +56,7 @@ impl Stats {
     ) -> Result<T> {
         let counter = &self.0[operation as usize];
         let weight = if is_instant { SAMPLE } else { 1 };
-        let started = (add(&counter.operations, 1) % weight == 0).then(Instant::now);
+        let started = add(&counter.operations, 1).is_multiple_of(weight).then(Instant::now);
         let done = work();
         if let Some(started) = started {
             let elapsed = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
