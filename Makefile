@@ -6,10 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 # The paths below are those of this checkout, wherever else cargo is told to build.
 export CARGO_TARGET_DIR := $(CURDIR)/target
-# The interpreter whose answers the host patterns are held against, and the client that must understand our files.
-PY_DEPS := proxystore==1.1.0 pytest jsonschema
+# ProxyStore is the client that must understand our files; this is the version whose behaviour is the contract.
+PY_DEPS := proxystore==1.1.0 pytest jsonschema maturin ruff
+WHEELS := target/wheels
 
-.PHONY: help demo test lint bench torture doc fmt clean
+.PHONY: help demo test lint bench torture doc fmt clean wheel
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,9 +20,9 @@ demo: ## A tour on real files: make demo, or make demo DIR=some/directory
 	@$(CARGO) build --release -p crossdock --example demo
 	@target/release/examples/demo "$(DIR)" target/demo
 
-test: test-rust test-python test-torture ## All tests
+test: test-rust test-python test-package test-torture ## All tests
 
-.PHONY: test-rust test-python test-torture
+.PHONY: test-rust test-python test-package test-torture
 test-rust:
 	$(CARGO) test --workspace --quiet
 
@@ -29,6 +30,14 @@ test-python: $(VENV)/ready
 	$(CARGO) build --quiet -p crossdock-cli --bin crossdock
 	$(CARGO) build --quiet -p crossdock --examples
 	$(VENV)/bin/python -m pytest -q tests
+
+test-package: wheel
+	PYTHON="$(PYTHON)" VENV="$(VENV)" crates/crossdock-python/run-tests $(WHEELS)
+
+wheel: $(VENV)/ready ## The Python package, as target/wheels/*.whl
+	rm -rf $(WHEELS)
+	$(VENV)/bin/python -m maturin build --quiet --release --locked -m crates/crossdock-python/Cargo.toml -o $(WHEELS)
+	@ls $(WHEELS)/*.whl
 
 test-torture:
 	@.ci/needs strace e2fsprogs util-linux
@@ -40,23 +49,31 @@ torture: ## The reliability table with its full counts (a quarter of an hour)
 	$(CARGO) build --quiet --release -p crossdock-torture
 	target/release/crossdock-torture --full
 
-lint: ## Formatting, clippy, documentation
+lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	for features in "" local file "local file testing"; do \
 		$(CARGO) clippy -p crossdock --no-default-features --features "$$features" --quiet -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet
+	$(VENV)/bin/python -m ruff check --quiet
+	$(VENV)/bin/python -m ruff format --check --quiet
 
-bench: ## What routing adds to a put, against its targets
+bench: wheel ## Against the targets: what routing adds to a put, and the Python package beside ProxyStore
 	$(CARGO) bench --quiet -p crossdock-bench --bench routing
 	$(CARGO) run --release --quiet -p crossdock-bench
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 numpy matplotlib
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py
 
 doc: ## The documentation of the library, below target/doc
 	$(CARGO) doc --workspace --no-deps --all-features
 
-fmt: ## Format the code
+fmt: $(VENV)/ready ## Format the code
 	$(CARGO) fmt --all
+	$(VENV)/bin/python -m ruff format --quiet
+	$(VENV)/bin/python -m ruff check --quiet --fix
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV)

@@ -189,6 +189,29 @@ impl FileBase {
         blocking(py, || files.connector.close(&options)).map_err(|error| raise(py, &error.during("close")))
     }
 
+    /// Store an object under a new key.
+    ///
+    /// Args:
+    ///     obj: `bytes` or another contiguous buffer.
+    ///     durability: `'process'` or `'host'`: what the object survives once this returns. Default: the connector's.
+    ///
+    /// Returns:
+    ///     The key, with the size and the checksum.
+    ///
+    /// Raises:
+    ///     TypeError: The object is no buffer.
+    ///     ValueError: It is not contiguous in memory.
+    ///     FullError, TooLargeError, UnavailableError: It could not be written; nothing was.
+    ///     UnsupportedError: The durability is not reached here.
+    ///     ClosedError: The connector is closed.
+    ///
+    /// Example:
+    ///     >>> import tempfile
+    ///     >>> from crossdock.connectors.file import FileConnector
+    ///     >>> connector = FileConnector(tempfile.mkdtemp())
+    ///     >>> key = connector.put(b'object')
+    ///     >>> connector.get(key)
+    ///     b'object'
     #[pyo3(signature = (obj, *, durability=None))]
     fn put<'py>(
         &self,
@@ -200,6 +223,19 @@ impl FileBase {
         put.map_err(|error| raise(py, &error.during("put")))
     }
 
+    /// Store several objects: all of them or none.
+    ///
+    /// When one fails, those already written are evicted again.
+    ///
+    /// Args:
+    ///     objs: The objects, each as for `put`.
+    ///     durability: `'process'` or `'host'`: what the object survives once this returns. Default: the connector's.
+    ///
+    /// Returns:
+    ///     Their keys, in their order.
+    ///
+    /// Raises:
+    ///     As `put`.
     #[pyo3(signature = (objs, *, durability=None))]
     fn put_batch<'py>(
         &self,
@@ -212,6 +248,21 @@ impl FileBase {
         put.map_err(|error| raise(py, &error.during("put_batch")))
     }
 
+    /// The object of a key.
+    ///
+    /// Args:
+    ///     key: The key, as `put` returned it; a tuple or list of the same items will do.
+    ///     zero_copy: A read-only memoryview that keeps its memory alive, instead of `bytes`. Default: what the connector
+    ///         was built with.
+    ///
+    /// Returns:
+    ///     The object, or `None` if there is none.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     CorruptError: The bytes found are not those that the key speaks of.
+    ///     UnavailableError: The directory cannot be reached.
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (key, *, zero_copy=None))]
     fn get<'py>(
         &self,
@@ -222,6 +273,17 @@ impl FileBase {
         Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
     }
 
+    /// Several objects.
+    ///
+    /// Args:
+    ///     keys: Their keys.
+    ///     zero_copy: As for `get`.
+    ///
+    /// Returns:
+    ///     The objects in the order of their keys, `None` where there is none.
+    ///
+    /// Raises:
+    ///     As `get`, for the first key that fails.
     #[pyo3(signature = (keys, *, zero_copy=None))]
     fn get_batch<'py>(
         &self,
@@ -233,14 +295,33 @@ impl FileBase {
         got.map_err(|error| raise(py, &error.during("get_batch")))
     }
 
+    /// Whether the object is there.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     UnavailableError: The directory cannot be reached.
+    ///     ClosedError: The connector is closed.
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
     }
 
+    /// Remove the object. It is no error if there is none; what was handed out stays valid.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     UnavailableError: The directory cannot be reached.
+    ///     ClosedError: The connector is closed.
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
     }
 
+    /// A key whose object does not exist yet: `exists` is false and `get` is `None` until `set`.
+    ///
+    /// Args:
+    ///     obj: Not looked at; ProxyStore passes it.
+    ///
+    /// Raises:
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (obj=None))]
     fn new_key<'py>(&self, py: Python<'py>, obj: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let object = obj.map(Object::new).transpose()?;
@@ -248,6 +329,16 @@ impl FileBase {
         key.map_err(|error| raise(py, &error.during("new_key")))
     }
 
+    /// Store the object of a key that `new_key` made. Setting the same bytes again is fine.
+    ///
+    /// Args:
+    ///     key: The key.
+    ///     obj: The object, as for `put`.
+    ///     durability: As for `put`.
+    ///
+    /// Raises:
+    ///     AlreadyExistsError: The key holds other bytes; objects are written once.
+    ///     Others: As `put`.
     #[pyo3(signature = (key, obj, *, durability=None))]
     fn set<'py>(
         &self,
@@ -260,11 +351,23 @@ impl FileBase {
         set.map_err(|error| raise(py, &error.during("set")))
     }
 
+    /// Write, read and evict a small object.
+    ///
+    /// Raises:
+    ///     UnavailableError: It does not work; the message says why.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         let checked = self.files().and_then(|files| blocking(py, || files.connector.check()));
         checked.map_err(|error| raise(py, &error.during("check")))
     }
 
+    /// Remove what killed writers left behind. Objects are never touched.
+    ///
+    /// Args:
+    ///     min_age: Leave what is younger, in seconds: somebody may still be writing it.
+    ///     dry_run: Only count.
+    ///
+    /// Returns:
+    ///     `removed` and `kept`, in leftovers, and `bytes` of those removed.
     #[pyo3(signature = (min_age=3600.0, dry_run=false))]
     fn gc<'py>(&self, py: Python<'py>, min_age: f64, dry_run: bool) -> PyResult<Bound<'py, PyDict>> {
         let age = Duration::try_from_secs_f64(min_age)

@@ -3,6 +3,8 @@
 //! The classes that people use are in `python/crossdock`; they derive from the ones here. Each function has one shape:
 //! take the arguments apart, call, wrap the answer. Who does I/O or copies much lets go of the interpreter lock for that.
 
+#![expect(clippy::doc_markdown, reason = "what Python shows as help is written as Python writes it")]
+
 mod batch;
 mod channel;
 mod errors;

@@ -233,17 +233,62 @@ impl LocalBase {
         }
     }
 
+    /// Store an object under a new key.
+    ///
+    /// Args:
+    ///     obj: `bytes`, which are kept as they are, or another contiguous buffer, which is copied.
+    ///
+    /// Returns:
+    ///     The key.
+    ///
+    /// Raises:
+    ///     TypeError: The object is no buffer.
+    ///     ValueError: It is not contiguous in memory.
+    ///     FullError, TooLargeError: It is over `max_total_bytes`.
+    ///     ClosedError: The connector is closed.
+    ///
+    /// Example:
+    ///     >>> from crossdock.connectors.local import LocalConnector
+    ///     >>> connector = LocalConnector()
+    ///     >>> key = connector.put(b'object')
+    ///     >>> connector.get(key)
+    ///     b'object'
     fn put<'py>(&self, py: Python<'py>, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let put = Channel::put(self, py, &Object::new(obj)?, &PutOptions::new());
         put.map_err(|error| raise(py, &error.during("put")))
     }
 
+    /// Store several objects: all of them or none.
+    ///
+    /// When one fails, those already written are evicted again.
+    ///
+    /// Args:
+    ///     objs: The objects, each as for `put`.
+    ///
+    /// Returns:
+    ///     Their keys, in their order.
+    ///
+    /// Raises:
+    ///     As `put`.
     fn put_batch<'py>(&self, py: Python<'py>, objs: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let objects = crate::batch::objects(objs)?;
         let put = Channel::put_batch(self, py, &crate::batch::all(&objects), &PutOptions::new());
         put.map_err(|error| raise(py, &error.during("put_batch")))
     }
 
+    /// The object of a key.
+    ///
+    /// Args:
+    ///     key: The key, as `put` returned it; a tuple or list of the same items will do.
+    ///     zero_copy: A read-only memoryview that keeps its memory alive, instead of `bytes`. Default: what the connector
+    ///         was built with.
+    ///
+    /// Returns:
+    ///     The object, or `None` if there is none.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's, or of another process.
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (key, *, zero_copy=None))]
     fn get<'py>(
         &self,
@@ -254,6 +299,17 @@ impl LocalBase {
         Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
     }
 
+    /// Several objects.
+    ///
+    /// Args:
+    ///     keys: Their keys.
+    ///     zero_copy: As for `get`.
+    ///
+    /// Returns:
+    ///     The objects in the order of their keys, `None` where there is none.
+    ///
+    /// Raises:
+    ///     As `get`, for the first key that fails.
     #[pyo3(signature = (keys, *, zero_copy=None))]
     fn get_batch<'py>(
         &self,
@@ -265,14 +321,31 @@ impl LocalBase {
         got.map_err(|error| raise(py, &error.during("get_batch")))
     }
 
+    /// Whether the object is there.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's, or of another process.
+    ///     ClosedError: The connector is closed.
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
     }
 
+    /// Remove the object. It is no error if there is none; what was handed out stays valid.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's, or of another process.
+    ///     ClosedError: The connector is closed.
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
     }
 
+    /// A key whose object does not exist yet: `exists` is false and `get` is `None` until `set`.
+    ///
+    /// Args:
+    ///     obj: Not looked at; ProxyStore passes it.
+    ///
+    /// Raises:
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (obj=None))]
     fn new_key<'py>(&self, py: Python<'py>, obj: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let object = obj.map(Object::new).transpose()?;
@@ -280,6 +353,15 @@ impl LocalBase {
         key.map_err(|error| raise(py, &error.during("new_key")))
     }
 
+    /// Store the object of a key that `new_key` made. Setting the same bytes again is fine.
+    ///
+    /// Args:
+    ///     key: The key.
+    ///     obj: The object, as for `put`.
+    ///
+    /// Raises:
+    ///     AlreadyExistsError: The key holds other bytes; objects are written once.
+    ///     Others: As `put`.
     fn set<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         let set = Channel::set(self, py, key, &Object::new(obj)?, &PutOptions::new());
         set.map_err(|error| raise(py, &error.during("set")))

@@ -263,7 +263,7 @@ impl MultiBase {
         Ok(self.built(py)?.slots[place].opened(py))
     }
 
-    /// `(route, [(connector, accepts, [reason])], text)`.
+    /// `(route, [(connector, accepts, [reason])])`.
     #[expect(clippy::type_complexity, reason = "taken apart at once, in Python")]
     fn _explain(
         &self,
@@ -271,17 +271,16 @@ impl MultiBase {
         size_bytes: Option<u64>,
         subset_tags: &Bound<'_, PyAny>,
         superset_tags: &Bound<'_, PyAny>,
-    ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>)>, String)> {
+    ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>)>)> {
         let multi = self.built(py)?;
         let options = put_options(Some(subset_tags), Some(superset_tags), None)?;
         let hostname = multi.replaced_hostname(py).map_err(|error| raise(py, &error))?;
         let explanation = multi.dispatcher.explain(&multi.request(size_bytes, &options, hostname.as_deref()));
-        let text = explanation.to_string();
         let verdicts = explanation.verdicts.into_iter().map(|verdict| {
             let reasons = verdict.reasons.iter().map(ToString::to_string).collect();
             (verdict.connector.to_string(), verdict.accepts, reasons)
         });
-        Ok((explanation.route.map(|route| route.to_string()), verdicts.collect(), text))
+        Ok((explanation.route.map(|route| route.to_string()), verdicts.collect()))
     }
 
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -292,6 +291,31 @@ impl MultiBase {
         Ok(all)
     }
 
+    /// Store an object under a new key.
+    ///
+    /// Args:
+    ///     obj: `bytes` or another contiguous buffer; its size is that of its memory, in bytes.
+    ///     subset_tags: Tags that must all be among a policy's `subset_tags`. A string counts as its letters, with a warning.
+    ///     superset_tags: Tags among which all of a policy's `superset_tags` must be.
+    ///     durability: `'process'`, `'host'` or `'backend'`: what the object survives once this returns. Default: the connector's.
+    ///
+    /// Returns:
+    ///     The key: the name of the connector that took the object, and that connector's key.
+    ///
+    /// Raises:
+    ///     TypeError: The object is no buffer.
+    ///     ValueError: It is not contiguous in memory.
+    ///     NoRouteError: No policy accepts the object; the message says why, connector by connector.
+    ///     Others: What the connector raises.
+    ///     ClosedError: The connector is closed.
+    ///
+    /// Example:
+    ///     >>> from crossdock.connectors.local import LocalConnector
+    ///     >>> from crossdock.connectors.multi import MultiConnector, Policy
+    ///     >>> connector = MultiConnector({'memory': (LocalConnector(), Policy())})
+    ///     >>> key = connector.put(b'object')
+    ///     >>> connector.get(key)
+    ///     b'object'
     #[pyo3(signature = (obj, subset_tags=None, superset_tags=None, *, durability=None))]
     fn put<'py>(
         &self,
@@ -306,6 +330,21 @@ impl MultiBase {
         put.map_err(|error| raise(py, &error.during("put")))
     }
 
+    /// Store several objects: all of them or none.
+    ///
+    /// All are routed before any is written; each connector gets its share in one call. When one fails, those already written are evicted again.
+    ///
+    /// Args:
+    ///     objs: The objects, each as for `put`.
+    ///     subset_tags: Tags that must all be among a policy's `subset_tags`. A string counts as its letters, with a warning.
+    ///     superset_tags: Tags among which all of a policy's `superset_tags` must be.
+    ///     durability: `'process'`, `'host'` or `'backend'`: what the object survives once this returns. Default: the connector's.
+    ///
+    /// Returns:
+    ///     Their keys, in their order.
+    ///
+    /// Raises:
+    ///     As `put`.
     #[pyo3(signature = (objs, subset_tags=None, superset_tags=None, *, durability=None))]
     fn put_batch<'py>(
         &self,
@@ -321,6 +360,21 @@ impl MultiBase {
         put.map_err(|error| raise(py, &error.during("put_batch")))
     }
 
+    /// The object of a key.
+    ///
+    /// Args:
+    ///     key: The key, as `put` returned it; a tuple or list of the same items will do.
+    ///     zero_copy: A read-only memoryview that keeps its memory alive, instead of `bytes`. Default: what the connector
+    ///         was built with.
+    ///
+    /// Returns:
+    ///     The object, or `None` if there is none.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     UnknownConnectorError, DormantError: The connector that the key names is not known, or not active here.
+    ///     CorruptError: The bytes found are not those that the key speaks of.
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (key, *, zero_copy=None))]
     fn get<'py>(
         &self,
@@ -331,6 +385,17 @@ impl MultiBase {
         Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
     }
 
+    /// Several objects.
+    ///
+    /// Args:
+    ///     keys: Their keys.
+    ///     zero_copy: As for `get`.
+    ///
+    /// Returns:
+    ///     The objects in the order of their keys, `None` where there is none.
+    ///
+    /// Raises:
+    ///     As `get`, for the first key that fails.
     #[pyo3(signature = (keys, *, zero_copy=None))]
     fn get_batch<'py>(
         &self,
@@ -342,14 +407,38 @@ impl MultiBase {
         got.map_err(|error| raise(py, &error.during("get_batch")))
     }
 
+    /// Whether the object is there.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     UnknownConnectorError, DormantError: The connector that the key names is not known, or not active here.
+    ///     ClosedError: The connector is closed.
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
     }
 
+    /// Remove the object. It is no error if there is none; what was handed out stays valid.
+    ///
+    /// Raises:
+    ///     InvalidKeyError: The key is none of this connector's.
+    ///     UnknownConnectorError, DormantError: The connector that the key names is not known, or not active here.
+    ///     ClosedError: The connector is closed.
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
     }
 
+    /// A key whose object does not exist yet: `exists` is false and `get` is `None` until `set`.
+    ///
+    /// It comes from the first connector that can make such keys and whose policy takes what is known of the object.
+    ///
+    /// Args:
+    ///     obj: The object to come, of which only the size counts. Default: no size is checked.
+    ///     subset_tags: As for `put`.
+    ///     superset_tags: As for `put`.
+    ///
+    /// Raises:
+    ///     NoRouteError: No policy accepts it, or no such connector can make keys.
+    ///     ClosedError: The connector is closed.
     #[pyo3(signature = (obj=None, subset_tags=None, superset_tags=None))]
     fn new_key<'py>(
         &self,
@@ -364,6 +453,16 @@ impl MultiBase {
         key.map_err(|error| raise(py, &error.during("new_key")))
     }
 
+    /// Store the object of a key that `new_key` made. Setting the same bytes again is fine.
+    ///
+    /// Args:
+    ///     key: The key.
+    ///     obj: The object, as for `put`.
+    ///     durability: As for `put`.
+    ///
+    /// Raises:
+    ///     AlreadyExistsError: The key holds other bytes; objects are written once.
+    ///     Others: As `put`.
     #[pyo3(signature = (key, obj, *, durability=None))]
     fn set<'py>(
         &self,

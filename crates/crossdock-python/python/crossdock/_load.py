@@ -39,8 +39,7 @@ def load(path_or_text: str | os.PathLike[str], *, import_classes: bool = False) 
     from crossdock.connectors.multi import MultiConnector
     from crossdock.exceptions import InvalidConfigError
 
-    is_text = isinstance(path_or_text, str) and ('\n' in path_or_text or path_or_text.lstrip().startswith('{'))
-    if is_text:
+    if isinstance(path_or_text, str) and ('\n' in path_or_text or path_or_text.lstrip().startswith('{')):
         text, unknown = read_config(text=path_or_text)
     else:
         path = os.fspath(path_or_text)

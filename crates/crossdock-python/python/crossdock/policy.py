@@ -46,6 +46,7 @@ class Policy:
         ValueError: A pattern does not compile, a size is below 0, or the smallest size is above the largest.
 
     Example:
+        >>> from crossdock.connectors.multi import Policy
         >>> policy = Policy(max_size_bytes=1000, subset_tags=['scratch'])
         >>> policy.is_valid(size_bytes=1000), policy.is_valid(size_bytes=1001)
         (True, False)

@@ -52,6 +52,7 @@ class FileConnector(FileBase):
 
     Example:
         >>> import tempfile
+        >>> from crossdock.connectors.file import FileConnector
         >>> with FileConnector(tempfile.mkdtemp()) as connector:
         ...     key = connector.put(b'object')
         ...     connector.get(key)
@@ -72,7 +73,7 @@ class FileConnector(FileBase):
     ) -> None:
         self.clear = clear
         self.buffering = buffering
-        self._options = {
+        self._options: dict[str, Any] = {
             'durability': durability,
             'integrity': integrity,
             'allow_foreign_owner': allow_foreign_owner,

@@ -36,6 +36,7 @@ class LocalConnector(LocalBase):
         zero_copy: `get` returns read-only memoryviews instead of `bytes`.
 
     Example:
+        >>> from crossdock.connectors.local import LocalConnector
         >>> connector = LocalConnector()
         >>> key = connector.put(b'object')
         >>> connector.get(key)

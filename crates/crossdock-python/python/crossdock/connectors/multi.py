@@ -148,6 +148,7 @@ class MultiConnector(MultiBase):
 
     Example:
         >>> from crossdock.connectors.local import LocalConnector
+        >>> from crossdock.connectors.multi import MultiConnector, Policy
         >>> connector = MultiConnector({
         ...     'small': (LocalConnector(), Policy(max_size_bytes=100, priority=1)),
         ...     'large': (LocalConnector(), Policy()),
@@ -162,12 +163,13 @@ class MultiConnector(MultiBase):
     @overload
     def __init__(
         self,
+        /,
         connectors: Mapping[str, tuple[Any, Policy]],
         dormant_connectors: Mapping[str, ConnectorPolicyConfig] | None = None,
     ) -> None: ...
 
     @overload
-    def __init__(self, **config: Any) -> None: ...
+    def __init__(self, /, **config: Any) -> None: ...
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         given = _arguments(args, kwargs)
@@ -257,8 +259,8 @@ class MultiConnector(MultiBase):
                 failed.append((name, error))
         if failed:
             _, first = failed[0]
-            for name, error in failed[1:]:
-                first.add_note(f'connector {name!r} failed as well: {error!r}')
+            for name, later in failed[1:]:
+                first.add_note(f'connector {name!r} failed as well: {later!r}')
             raise first
 
     def config(self) -> dict[str, ConnectorPolicyConfig]:
@@ -303,6 +305,7 @@ class MultiConnector(MultiBase):
 
         Example:
             >>> from crossdock.connectors.local import LocalConnector
+            >>> from crossdock.connectors.multi import MultiConnector, Policy
             >>> connector = MultiConnector({'small': (LocalConnector(), Policy(max_size_bytes=100))})
             >>> print(connector.explain(size_bytes=3_000_000))
             route: none
@@ -310,7 +313,7 @@ class MultiConnector(MultiBase):
         """
         if obj is not None:
             size_bytes = memoryview(obj).nbytes
-        route, verdicts, _ = self._explain(size_bytes, subset_tags, superset_tags)
+        route, verdicts = self._explain(size_bytes, subset_tags, superset_tags)
         return Explanation(route, [Verdict(*verdict) for verdict in verdicts])
 
     def stats(self) -> dict[str, dict[str, dict[str, float]]]:
