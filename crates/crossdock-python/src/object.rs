@@ -145,7 +145,7 @@ impl NewBytes {
         unsafe { ffi::PyBytes_AsString(self.0.as_ptr()).cast() }
     }
 
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         // SAFETY: it is a `bytes` object.
         usize::try_from(unsafe { ffi::PyBytes_Size(self.0.as_ptr()) }).unwrap_or(0)
     }

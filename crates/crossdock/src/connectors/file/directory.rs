@@ -1,5 +1,6 @@
 //! The directory of the objects: opened, guarded against strangers, opened anew when it has gone stale.
 
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,27 @@ impl FileName {
     }
 }
 
+/// A directory that is open, and which one it is.
+pub(super) struct Open {
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl Open {
+    fn is(&self, stat: &Stat) -> bool {
+        (self.device, self.inode) == (stat.st_dev, stat.st_ino)
+    }
+}
+
+impl Deref for Open {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        &self.fd
+    }
+}
+
 /// The directory of one connector. It is made by writers only: where it is missing, a reader cannot say that an object
 /// is, as the file system may not be mounted.
 pub(super) struct Directory {
@@ -65,7 +87,7 @@ pub(super) struct Directory {
     /// As the config has it, for messages: what its references stand for is not shown.
     named: String,
     /// Empty until it was there for the first time.
-    fd: ArcSwapOption<OwnedFd>,
+    fd: ArcSwapOption<Open>,
     allow_foreign_owner: bool,
     may_make: bool,
 }
@@ -92,7 +114,7 @@ impl Directory {
     ///
     /// # Errors
     /// `Unavailable` if it has never been there.
-    pub(super) fn fd(&self) -> Result<Arc<OwnedFd>> {
+    pub(super) fn fd(&self) -> Result<Arc<Open>> {
         match self.fd.load_full() {
             Some(fd) => Ok(fd),
             None => self.reopen()?.ok_or_else(|| self.missing("mount it, or correct dir")),
@@ -103,11 +125,11 @@ impl Directory {
     ///
     /// # Errors
     /// `Unavailable` if it is missing and cannot or must not be made.
-    pub(super) fn fd_to_write(&self) -> Result<Arc<OwnedFd>> {
+    pub(super) fn fd_to_write(&self) -> Result<Arc<Open>> {
         self.fd.load_full().map_or_else(|| self.make(), Ok)
     }
 
-    fn make(&self) -> Result<Arc<OwnedFd>> {
+    fn make(&self) -> Result<Arc<Open>> {
         if let Some(fd) = self.reopen()? {
             return Ok(fd);
         }
@@ -136,7 +158,7 @@ impl Directory {
 
     /// Opens the directory anew: it may have been removed and made again, or an NFS client may look at an old copy.
     /// `None` if there is none now.
-    pub(super) fn reopen(&self) -> Result<Option<Arc<OwnedFd>>> {
+    pub(super) fn reopen(&self) -> Result<Option<Arc<Open>>> {
         let opened = self.open_existing()?.map(Arc::new);
         if let Some(fd) = &opened {
             self.fd.store(Some(fd.clone()));
@@ -144,7 +166,7 @@ impl Directory {
         Ok(opened)
     }
 
-    fn open_existing(&self) -> Result<Option<OwnedFd>> {
+    fn open_existing(&self) -> Result<Option<Open>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match open(&self.path, flags, Mode::empty()) {
             Ok(fd) => fd,
@@ -160,13 +182,12 @@ impl Directory {
             );
             return Err(Error::new(ErrorKind::Unavailable, message).permanent());
         }
-        Ok(Some(fd))
+        Ok(Some(Open { fd, device: stat.st_dev, inode: stat.st_ino }))
     }
 
     /// Whether the path still leads to the directory that is open: it may have been removed, or another put in its place.
-    fn is_current(&self, dir: &OwnedFd) -> bool {
-        let same = |here: Stat, there: Stat| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino);
-        matches!((fstat(dir), stat(&self.path)), (Ok(here), Ok(there)) if same(here, there))
+    fn is_current(&self, dir: &Open) -> bool {
+        stat(&self.path).is_ok_and(|found| dir.is(&found))
     }
 
     /// Writes where readers look: in the directory that the path leads to now.
@@ -200,7 +221,7 @@ impl Directory {
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        fsync(&*self.fd()?).map_err(|cause| Error::from_io("sync", &self.named, cause))
+        fsync(&self.fd()?.fd).map_err(|cause| Error::from_io("sync", &self.named, cause))
     }
 }
 

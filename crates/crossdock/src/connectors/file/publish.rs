@@ -10,6 +10,10 @@
 //!    marker, which nobody sees and `gc` collects.
 //! 7. Durability `host`: the caller syncs the directory.
 //!
+//! A small object under a new name gets this name at once, in step 1: nobody else knows it, and without its marker it is
+//! no object. A writer killed between 1 and 6, a few microseconds, leaves a file that `gc` collects; in return a put costs
+//! a quarter less. For a large object, which takes longer and leaves more, that would be a bad bargain.
+//!
 //! Where unnamed files cannot be had (NFS among others), the file has a name of its own until step 4, which `gc` knows,
 //! and step 5 comes before step 4.
 //!
@@ -35,6 +39,9 @@ use super::PART;
 use super::directory::{FileName, PublishError};
 use crate::interrupt;
 use crate::key::ObjectId;
+
+/// Up to this size, in bytes, an object under a new name is written under it at once.
+const SMALL: usize = 128 << 10;
 
 /// How the names of files begin that are still being written, where they need a name.
 pub(super) const DRAFT: &str = ".crossdock-";
@@ -69,6 +76,9 @@ impl Publisher {
         object: &[u8],
         how: How,
     ) -> Result<Option<Held>, PublishError> {
+        if !how.is_set && object.len() <= SMALL {
+            return write_named(dir, name, object, how).map(|()| None);
+        }
         if !self.direct.load(Ordering::Relaxed) {
             match unnamed_file(dir) {
                 Ok(file) => return write_unnamed(dir, name, file, object, how),
@@ -109,8 +119,21 @@ impl Publisher {
 pub(super) struct How {
     /// Sync the file before it gets its name.
     pub(super) sync: bool,
-    /// Others may know the name.
+    /// Others may know the name. Otherwise it is a new one.
     pub(super) is_set: bool,
+}
+
+/// For a name that nobody else knows yet.
+fn write_named(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(dir, name.object(), flags, Mode::RUSR | Mode::WUSR).map_err(|cause| match cause {
+        Errno::EXIST => PublishError::Exists,
+        cause => PublishError::Io("make", cause),
+    })?;
+    let written = fill(&file, object, how);
+    // Closed in any case.
+    let closed = close(file).map_err(during("close"));
+    written.and(closed).map_err(|error| give_up(dir, name, error))
 }
 
 fn write_unnamed(

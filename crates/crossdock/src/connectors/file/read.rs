@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::PART;
@@ -60,8 +60,7 @@ fn too_little_memory(size: usize) -> Error {
 pub(super) fn exists(directory: &Directory, name: &FileName) -> Result<bool> {
     let found = look_twice(directory, |dir| {
         let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let whole =
-            look(directory, dir, name.marker())?.is_some() && look(directory, dir, name.object())?.is_some_and(is_file);
+        let whole = is_marked(directory, dir, name)? && look(directory, dir, name.object())?.is_some_and(is_file);
         Ok(whole.then_some(()))
     });
     found.map(|found| found.is_some())
@@ -97,7 +96,7 @@ pub(super) fn require_same(
 fn find(directory: &Directory, name: &FileName) -> Result<Option<(OwnedFd, u64)>> {
     look_twice(directory, |dir| {
         let Some(file) = open(directory, dir, name)? else { return Ok(None) };
-        if look(directory, dir, name.marker())?.is_none() {
+        if !is_marked(directory, dir, name)? {
             return Ok(None);
         }
         let size = size_of_regular(directory, name, &file)?;
@@ -115,6 +114,15 @@ fn look_twice<T>(directory: &Directory, look: impl Fn(&OwnedFd) -> Result<Option
 
 fn unreadable(directory: &Directory, name: &str, cause: impl Into<std::io::Error>) -> Error {
     Error::from_io("read", directory.shown(name), cause)
+}
+
+/// Asked of each object that is read, and the cheapest way to ask.
+fn is_marked(directory: &Directory, dir: &OwnedFd, name: &FileName) -> Result<bool> {
+    match accessat(dir, name.marker(), Access::EXISTS, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(cause) => Err(unreadable(directory, name.marker(), cause)),
+    }
 }
 
 fn look(directory: &Directory, dir: &OwnedFd, name: &str) -> Result<Option<Stat>> {
