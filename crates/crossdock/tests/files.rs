@@ -44,6 +44,41 @@ fn everything() -> GcOptions {
 }
 
 #[test]
+fn objects_of_every_size_are_whole_private_and_marked() {
+    let dir = temp();
+    let files = open(&dir);
+    // Small ones are written under their names, large ones get them when they are whole.
+    for size in [0, 1, 128 << 10, (128 << 10) + 1, 20 << 20] {
+        let object: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+        let key = files.put_bytes(object.clone()).unwrap();
+        assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&object[..]));
+        let stat = fs::metadata(dir.path().join(id(&key))).unwrap();
+        assert_eq!((stat.mode() & 0o777, stat.nlink(), stat.len()), (0o600, 1, object.len() as u64));
+        assert!(files.exists(&key).unwrap());
+        fs::remove_file(dir.path().join(format!("{}.ready", id(&key)))).unwrap();
+        assert!(!files.exists(&key).unwrap());
+        assert_eq!(files.get_bytes(&key).unwrap(), None, "without its marker it is no object");
+    }
+}
+
+#[test]
+fn an_object_is_read_into_memory_of_the_callers() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    let read =
+        |key: &Key, room: usize| files.get_into(key, &GetOptions::default(), |_| Ok(Box::new_uninit_slice(room)));
+    let memory = read(&key, 9).unwrap().unwrap();
+    assert_eq!(memory.len(), 9, "more than enough is fine");
+    assert_eq!(read(&key, 5).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(read(&bare(UUID), 9).unwrap().is_none());
+    let refuse = |_| Err::<Box<[std::mem::MaybeUninit<u8>]>, _>(crossdock::Error::new(ErrorKind::Full, "no memory"));
+    assert_eq!(files.get_into(&key, &GetOptions::default(), refuse).unwrap_err().kind(), ErrorKind::Full);
+    fs::write(dir.path().join(id(&key)), "0bject").unwrap();
+    assert_eq!(read(&key, 6).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
 fn an_object_is_a_uuid_and_an_empty_marker_beside_it() {
     let dir = temp();
     let files = open(&dir);

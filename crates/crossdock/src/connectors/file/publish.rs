@@ -79,16 +79,25 @@ impl Publisher {
         if !how.is_set && object.len() <= SMALL {
             return write_named(dir, name, object, how).map(|()| None);
         }
-        if !self.direct.load(Ordering::Relaxed) {
-            match unnamed_file(dir) {
-                Ok(file) => return write_unnamed(dir, name, file, object, how),
-                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
-                    self.direct.store(true, Ordering::Relaxed);
-                }
-                Err(cause) => return Err(PublishError::Io("make", cause)),
-            }
+        match self.unnamed_file(dir).map_err(during("make"))? {
+            Some(file) => write_unnamed(dir, name, file, object, how),
+            None => write_draft(dir, name, object, how),
         }
-        write_draft(dir, name, object, how)
+    }
+
+    /// `None` where unnamed files cannot be had; that is asked once.
+    fn unnamed_file(&self, dir: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+        if self.direct.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match openat(dir, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
+                self.direct.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(cause) => Err(cause),
+        }
     }
 
     fn mark(&self, dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
@@ -101,10 +110,7 @@ impl Publisher {
                 outcome => return outcome,
             }
         }
-        if self.direct.load(Ordering::Relaxed) {
-            return add_marker(dir, name);
-        }
-        let empty = unnamed_file(dir)?;
+        let Some(empty) = self.unnamed_file(dir)? else { return add_marker(dir, name) };
         match link_file(&empty, dir, name.marker()) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(cause) => return Err(cause),
@@ -270,10 +276,6 @@ pub(super) fn remove(dir: &OwnedFd, name: &str) -> Result<bool, Errno> {
         Err(Errno::NOENT) => Ok(false),
         Err(cause) => Err(cause),
     }
-}
-
-fn unnamed_file(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
-    openat(dir, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
 }
 
 /// Linking a file that is only open needs a privilege, or a detour over `/proc`.
