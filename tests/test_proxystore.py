@@ -121,7 +121,9 @@ def test_a_config_converted_for_them_builds_the_same_there(cli, tmp_path: pathli
     assert list(upstream.connectors) == ['small', 'rest']
     assert list(upstream.dormant_connectors) == ['asleep']
     assert upstream.connectors['small'].policy == Policy(
-        max_size_bytes=100, priority=3, host_pattern=['a.*', '.*'],
+        max_size_bytes=100,
+        priority=3,
+        host_pattern=['a.*', '.*'],
     )
     assert Policy(**config['asleep'][2]).as_dict() == config['asleep'][2]
     key = upstream.put(b'object')

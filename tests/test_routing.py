@@ -36,9 +36,7 @@ def policy(rng: random.Random) -> dict:
 
 
 def case(rng: random.Random) -> dict:
-    config = {
-        f'c{n}': ['proxystore.connectors.local.LocalConnector', {}, policy(rng)] for n in range(rng.randrange(6))
-    }
+    config = {f'c{n}': ['proxystore.connectors.local.LocalConnector', {}, policy(rng)] for n in range(rng.randrange(6))}
     requests = [
         {
             'host': rng.choice(HOSTS),

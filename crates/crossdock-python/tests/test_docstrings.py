@@ -7,9 +7,8 @@ import importlib
 import inspect
 import pkgutil
 
-import pytest
-
 import crossdock
+import pytest
 
 MODULES = ['crossdock'] + [
     module.name
@@ -30,7 +29,9 @@ def documented() -> list[tuple[str, object]]:
                 found[f'{name}.{public}'] = value
             if inspect.isclass(value) and value.__module__.startswith('crossdock'):
                 for attribute in dir(value):
-                    ours = any(attribute in vars(base) for base in value.__mro__ if base.__module__.startswith('crossdock'))
+                    ours = any(
+                        attribute in vars(base) for base in value.__mro__ if base.__module__.startswith('crossdock')
+                    )
                     if ours and not attribute.startswith('_') and callable(getattr(value, attribute)):
                         found[f'{name}.{public}.{attribute}'] = getattr(value, attribute)
     return sorted(found.items())

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-USE = '''
+USE = """
 from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
@@ -25,7 +25,7 @@ copied: bytes | None = multi.get(key, zero_copy=False)
 route: str | None = multi.explain(size_bytes=3).route
 connector: Connector = multi
 deferrable: DeferrableConnector = files
-'''
+"""
 
 
 def mypy(*arguments: str | pathlib.Path, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:

@@ -198,7 +198,9 @@ class MultiConnector(MultiBase):
         """The configs of the dormant connectors by name; `None` for a multi-connector that was not built from a config."""
         if not self._is_from_config:
             return None
-        return {name: self._config_of(place, entry) for name, (place, entry) in self._entries.items() if entry.is_dormant}
+        return {
+            name: self._config_of(place, entry) for name, (place, entry) in self._entries.items() if entry.is_dormant
+        }
 
     @property
     def connectors_by_priority(self) -> list[str]:
@@ -284,7 +286,9 @@ class MultiConnector(MultiBase):
             InvalidConfigError: The config is wrong; the message says where.
         """
         if not isinstance(config, Mapping):
-            raise TypeError(f'a config is a dict from names to (class path, config, policy), not {type(config).__name__}')
+            raise TypeError(
+                f'a config is a dict from names to (class path, config, policy), not {type(config).__name__}'
+            )
         return cls(**config)
 
     def explain(
@@ -398,7 +402,9 @@ def _parse(name: str, item: Any) -> tuple[str, dict[str, Any], Policy]:
     class_path, options, policy = item
     if not isinstance(class_path, str) or not isinstance(options, Mapping) or not isinstance(policy, Mapping):
         kinds = ', '.join(type(each).__name__ for each in item)
-        raise InvalidConfigError(f'connectors.{name} must be (class path, config, policy), that is (str, dict, dict), not ({kinds})')
+        raise InvalidConfigError(
+            f'connectors.{name} must be (class path, config, policy), that is (str, dict, dict), not ({kinds})'
+        )
     unknown = set(policy) - Policy.FIELDS
     if unknown:
         raise InvalidConfigError(
