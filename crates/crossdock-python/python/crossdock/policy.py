@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterable
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from crossdock import utils
 from crossdock._crossdock import CompiledPolicy, read_tags
+
+if TYPE_CHECKING:
+    import dataclasses
 
 __all__ = ['Policy', 'PolicyDict']
 
@@ -25,9 +27,25 @@ class PolicyDict(TypedDict):
     fallback: NotRequired[bool]
 
 
-@dataclasses.dataclass
+class _DataclassFields:
+    """What makes `Policy` a dataclass, once somebody asks: `dataclasses` takes longer to import than all of crossdock."""
+
+    def __get__(self, policy: Policy | None, owner: type[Policy]) -> dict[str, dataclasses.Field[Any]]:
+        import dataclasses
+
+        def field(name: str) -> tuple[str, Any, dataclasses.Field[Any]]:
+            default = Policy._DEFAULTS[name]
+            factory = {'default_factory': list} if isinstance(default, tuple) else {'default': default}
+            return name, Policy.__init__.__annotations__[name], dataclasses.field(**factory)
+
+        template = dataclasses.make_dataclass('Policy', [field(name) for name in Policy._DEFAULTS])
+        fields: dict[str, dataclasses.Field[Any]] = vars(template)['__dataclass_fields__']
+        Policy.__dataclass_fields__ = fields
+        return fields
+
+
 class Policy:
-    """Which objects a connector takes, and in which order it is asked.
+    """Which objects a connector takes, and in which order it is asked. A dataclass.
 
     A policy may be changed until a `MultiConnector` has it; from then on, use `dataclasses.replace`.
 
@@ -52,27 +70,63 @@ class Policy:
         (True, False)
     """
 
-    priority: int = 0
-    host_pattern: Iterable[str] | str | None = None
-    min_size_bytes: int = 0
-    max_size_bytes: int = sys.maxsize
-    subset_tags: list[str] = dataclasses.field(default_factory=list)
-    superset_tags: list[str] = dataclasses.field(default_factory=list)
-    fallback: bool = False
+    _DEFAULTS: ClassVar[dict[str, Any]] = {
+        'priority': 0,
+        'host_pattern': None,
+        'min_size_bytes': 0,
+        'max_size_bytes': sys.maxsize,
+        'subset_tags': (),
+        'superset_tags': (),
+        'fallback': False,
+    }
+    FIELDS: ClassVar[frozenset[str]] = frozenset(_DEFAULTS)
+    __match_args__: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
+    __hash__ = None  # type: ignore[assignment]
 
-    FIELDS: ClassVar[frozenset[str]] = frozenset(
-        ('priority', 'host_pattern', 'min_size_bytes', 'max_size_bytes', 'subset_tags', 'superset_tags', 'fallback'),
-    )
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    else:
+        __dataclass_fields__ = _DataclassFields()
 
-    def __post_init__(self) -> None:
+    priority: int
+    host_pattern: list[str] | str | None
+    min_size_bytes: int
+    max_size_bytes: int
+    subset_tags: list[str]
+    superset_tags: list[str]
+    fallback: bool
+
+    def __init__(
+        self,
+        priority: int = 0,
+        host_pattern: Iterable[str] | str | None = None,
+        min_size_bytes: float = 0,
+        max_size_bytes: float = sys.maxsize,
+        subset_tags: Iterable[str] = (),
+        superset_tags: Iterable[str] = (),
+        fallback: bool = False,
+    ) -> None:
+        self.priority = priority
         # Lists, so that whatever the values come from can be used up, and policies can be compared.
-        if self.host_pattern is not None and not isinstance(self.host_pattern, str):
-            self.host_pattern = read_tags('host_pattern', self.host_pattern)
-        self.subset_tags = read_tags('subset_tags', self.subset_tags)
-        self.superset_tags = read_tags('superset_tags', self.superset_tags)
-        compiled = self._compiled
+        if host_pattern is None or isinstance(host_pattern, str):
+            self.host_pattern = host_pattern
+        else:
+            self.host_pattern = read_tags('host_pattern', host_pattern)
+        self.subset_tags = read_tags('subset_tags', subset_tags)
+        self.superset_tags = read_tags('superset_tags', superset_tags)
+        self.fallback = fallback
+        compiled = self._compile(min_size_bytes, max_size_bytes)
         self.min_size_bytes = min(compiled.min_size_bytes, sys.maxsize)
         self.max_size_bytes = min(compiled.max_size_bytes, sys.maxsize)
+
+    def __repr__(self) -> str:
+        fields = ', '.join(f'{name}={getattr(self, name)!r}' for name in self._DEFAULTS)
+        return f'{type(self).__qualname__}({fields})'
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self._DEFAULTS)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.FIELDS:
@@ -90,19 +144,22 @@ class Policy:
     def _compiled(self) -> CompiledPolicy:
         compiled: CompiledPolicy | None = self.__dict__.get('_cache')
         if compiled is None:
-            compiled = CompiledPolicy(
-                self.priority,
-                self.host_pattern,
-                self.min_size_bytes,
-                self.max_size_bytes,
-                self.subset_tags,
-                self.superset_tags,
-                self.fallback,
-            )
+            compiled = self._compile(self.min_size_bytes, self.max_size_bytes)
             # Lists can be changed without us noticing, so that only a frozen policy can be remembered.
             if '_is_frozen' in self.__dict__:
                 self.__dict__['_cache'] = compiled
         return compiled
+
+    def _compile(self, min_size_bytes: float, max_size_bytes: float) -> CompiledPolicy:
+        return CompiledPolicy(
+            self.priority,
+            self.host_pattern,
+            min_size_bytes,
+            max_size_bytes,
+            self.subset_tags,
+            self.superset_tags,
+            self.fallback,
+        )
 
     def _freeze(self) -> None:
         self.__dict__['_is_frozen'] = True

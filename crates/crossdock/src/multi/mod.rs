@@ -24,10 +24,10 @@ use slot::Slot;
 /// Routes each object to the first connector whose policy takes it; keys remember which one that was.
 ///
 /// - `put` asks the policies from the highest priority down, ties in the order in which the connectors were given. None
-///   valid: [`NoRoute`](ErrorKind::NoRoute), with every verdict in the message.
+///   valid: [`NoRoute`](crate::ErrorKind::NoRoute), with every verdict in the message.
 /// - `get`, `exists`, `evict` go to the connector that the key names; no policy is evaluated. A name that the config
-///   does not have is [`UnknownConnector`](ErrorKind::UnknownConnector), one whose host pattern did not match this host
-///   when the connector was built is [`Dormant`](ErrorKind::Dormant).
+///   does not have is [`UnknownConnector`](crate::ErrorKind::UnknownConnector), one whose host pattern did not match this host
+///   when the connector was built is [`Dormant`](crate::ErrorKind::Dormant).
 /// - A connector that cannot be opened takes none of the others down: it is `Unavailable`, with its reason, whenever it
 ///   is needed, and opening it is tried anew each time.
 /// - Where a policy says `fallback = true`, a put that failed there without having written anything goes on to the next
