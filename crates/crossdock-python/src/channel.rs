@@ -3,6 +3,7 @@
 use crossdock::{Error, PutOptions, Result};
 use pyo3::prelude::*;
 
+use crate::errors::with_leftovers;
 use crate::object::Object;
 
 /// One way for objects. Each decides by itself when it lets go of the interpreter lock.
@@ -58,19 +59,13 @@ pub(crate) trait Channel {
     }
 }
 
-/// Evicts what a batch has written before it failed; the keys that resist come back.
+/// The error of a batch that has failed, once what it had written is evicted; what resists is named in it.
 pub(crate) fn undo<'py>(
     channel: &dyn Channel,
     py: Python<'py>,
     written: Vec<Bound<'py, PyAny>>,
-) -> Vec<Bound<'py, PyAny>> {
-    written.into_iter().filter(|key| channel.evict(py, key).is_err()).collect()
-}
-
-/// Says in the error of a batch what is left of it.
-pub(crate) fn with_leftovers(error: Error, leftovers: usize) -> Error {
-    if leftovers == 0 {
-        return error;
-    }
-    error.context(format_args!("{leftovers} objects that were already written could not be evicted"))
+    error: Error,
+) -> Error {
+    let stuck = written.into_iter().filter(|key| channel.evict(py, key).is_err()).collect();
+    with_leftovers(py, error, stuck)
 }

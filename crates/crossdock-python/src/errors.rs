@@ -7,38 +7,49 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyModule};
+use pyo3::types::{PyDict, PyList, PyModule, PyString};
 
 use crate::{keys, signals};
 
-/// An exception that passes through our errors unchanged.
-pub(crate) struct Raised(pub(crate) PyErr);
+/// What an error of ours carries for Python.
+#[derive(Default)]
+struct Baggage {
+    /// An exception that passes through unchanged.
+    raised: Option<PyErr>,
+    /// An exception that explains ours.
+    cause: Option<PyErr>,
+    /// Keys of objects that a failed batch has written and could not evict.
+    leftovers: Vec<Py<PyAny>>,
+}
 
-impl fmt::Debug for Raised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Raised")
+impl Baggage {
+    fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref())
+    }
+
+    fn clone_of(py: Python<'_>, error: &Error) -> Self {
+        let Some(own) = Self::of(error) else { return Self::default() };
+        Self {
+            raised: own.raised.as_ref().map(|raised| raised.clone_ref(py)),
+            cause: own.cause.as_ref().map(|cause| cause.clone_ref(py)),
+            leftovers: own.leftovers.iter().map(|key| key.clone_ref(py)).collect(),
+        }
     }
 }
 
-impl fmt::Display for Raised {
+impl fmt::Debug for Baggage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Baggage")
+    }
+}
+
+impl fmt::Display for Baggage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an exception of Python")
     }
 }
 
-impl std::error::Error for Raised {}
-
-/// An exception that explains one of ours.
-#[derive(Debug)]
-pub(crate) struct Cause(pub(crate) PyErr);
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Cause {}
+impl std::error::Error for Baggage {}
 
 /// The classes of `crossdock.exceptions`.
 fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
@@ -51,26 +62,37 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     if let Some(raised) = signals::take_raised(error) {
         return raised;
     }
-    if let Some(Raised(raised)) = source(error) {
-        return raised.clone_ref(py);
-    }
-    exception(py, error).unwrap_or_else(|failed| failed)
+    let outcome = match Baggage::of(error).and_then(|baggage| baggage.raised.as_ref()) {
+        Some(raised) => noted(py, raised, error).map(|()| raised.clone_ref(py)),
+        None => exception(py, error),
+    };
+    outcome.unwrap_or_else(|failed| failed)
 }
 
-fn source<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
-    std::error::Error::source(error).and_then(|source| source.downcast_ref())
+/// An exception that is not ours stays as it is, but for a note about what is left behind.
+fn noted(py: Python<'_>, raised: &PyErr, error: &Error) -> PyResult<()> {
+    let leftovers = Baggage::of(error).map_or(&[][..], |baggage| &baggage.leftovers);
+    if leftovers.is_empty() {
+        return Ok(());
+    }
+    let keys = PyList::new(py, leftovers)?.repr()?;
+    let note = format!("crossdock: these objects of the batch were written and could not be evicted: {keys}");
+    raised.value(py).call_method1(intern!(py, "add_note"), (note,)).map(drop)
 }
 
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let class = classes(py)?.getattr("BY_KIND")?.get_item(error.kind().as_str())?;
+    let baggage = Baggage::clone_of(py, error);
+    let keys = keys_of(py, error.keys())?;
+    baggage.leftovers.iter().try_for_each(|key| keys.append(key))?;
     let details = PyDict::new(py);
     details.set_item(intern!(py, "connector"), error.connector())?;
     details.set_item(intern!(py, "operation"), error.operation())?;
     details.set_item(intern!(py, "retryable"), error.is_retryable())?;
-    details.set_item(intern!(py, "keys"), keys_of(py, error.keys())?)?;
+    details.set_item(intern!(py, "keys"), keys)?;
     let raised = PyErr::from_value(class.call((error.to_string(),), Some(&details))?);
-    if let Some(Cause(cause)) = source(error) {
-        raised.set_cause(py, Some(cause.clone_ref(py)));
+    if baggage.cause.is_some() {
+        raised.set_cause(py, baggage.cause);
     }
     Ok(raised)
 }
@@ -83,7 +105,8 @@ fn keys_of<'py>(py: Python<'py>, keys: &[Key]) -> PyResult<Bound<'py, PyList>> {
 /// of a put is not known, so that it goes nowhere else.
 pub(crate) fn from_python(py: Python<'_>, raised: PyErr) -> Error {
     let kind = kind_of(py, &raised).unwrap_or(ErrorKind::Ambiguous);
-    Error::new(kind, raised.to_string()).with_source(Raised(raised))
+    let message = raised.to_string();
+    Error::new(kind, message).with_source(Baggage { raised: Some(raised), ..Baggage::default() })
 }
 
 fn kind_of(py: Python<'_>, raised: &PyErr) -> Option<ErrorKind> {
@@ -97,7 +120,42 @@ fn kind_of(py: Python<'_>, raised: &PyErr) -> Option<ErrorKind> {
 
 /// An exception of ours on its way through our errors, such as a `TypeError`.
 pub(crate) fn pass(raised: PyErr) -> Error {
-    Error::new(ErrorKind::InvalidKey, "").with_source(Raised(raised))
+    Error::new(ErrorKind::InvalidKey, "").with_source(Baggage { raised: Some(raised), ..Baggage::default() })
+}
+
+/// The error with the exception that explains it.
+pub(crate) fn because(error: Error, cause: PyErr) -> Error {
+    error.with_source(Baggage { cause: Some(cause), ..Baggage::default() })
+}
+
+/// The error of a batch, with the keys of what it has written and could not evict.
+pub(crate) fn with_leftovers(py: Python<'_>, error: Error, keys: Vec<Bound<'_, PyAny>>) -> Error {
+    if keys.is_empty() {
+        return error;
+    }
+    let mut baggage = Baggage::clone_of(py, &error);
+    let message = format!("{} objects that were already written could not be evicted", keys.len());
+    baggage.leftovers.extend(keys.into_iter().map(Bound::unbind));
+    error.context(message).with_source(baggage)
+}
+
+/// The error of one connector of a multi-connector: the keys in it get that connector's name.
+pub(crate) fn in_slot(py: Python<'_>, error: Error, name: &Bound<'_, PyString>) -> Error {
+    let mut baggage = Baggage::clone_of(py, &error);
+    if baggage.leftovers.is_empty() {
+        return error;
+    }
+    let named = |key: Py<PyAny>| {
+        let items = [name.clone().into_any(), key.into_bound(py)];
+        keys::multi_key(py).and_then(|class| keys::new_tuple(class, items)).map(Bound::unbind)
+    };
+    match baggage.leftovers.into_iter().map(named).collect() {
+        Ok(leftovers) => {
+            baggage.leftovers = leftovers;
+            error.with_source(baggage)
+        }
+        Err(raised) => pass(raised),
+    }
 }
 
 pub(crate) fn type_error(message: impl Into<String>) -> PyErr {

@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 
-use crate::channel::{Channel, undo, with_leftovers};
+use crate::channel::{Channel, undo};
 use crate::errors::{from_python, pass, type_error, type_name};
 use crate::file::FileBase;
 use crate::multi::MultiBase;
@@ -110,7 +110,7 @@ impl Channel for Foreign {
         for object in objects {
             match self.put(py, object, options) {
                 Ok(key) => written.push(key),
-                Err(error) => return Err(with_leftovers(error, undo(self, py, written).len())),
+                Err(error) => return Err(undo(self, py, written, error)),
             }
         }
         Ok(written)

@@ -122,10 +122,7 @@ impl Channel for LocalBase {
         for object in objects {
             match Channel::put(self, py, object, options) {
                 Ok(key) => written.push(key),
-                Err(error) => {
-                    undo(self, py, written);
-                    return Err(error);
-                }
+                Err(error) => return Err(undo(self, py, written, error)),
             }
         }
         Ok(written)

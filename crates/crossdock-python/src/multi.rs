@@ -13,8 +13,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::channel::{Channel, with_leftovers};
-use crate::errors::{pass, raise};
+use crate::channel::Channel;
+use crate::errors::{pass, raise, with_leftovers};
 use crate::object::Object;
 use crate::options::{put_options, tags};
 use crate::policy::CompiledPolicy;
@@ -133,8 +133,11 @@ impl Channel for MultiBase {
             shares.iter().map(one).collect()
         };
         let undo = |written: Vec<(usize, Bound<'py, PyAny>)>, error| {
-            let stuck = written.iter().filter(|(place, own)| multi.slots[*place].evict(py, own).is_err()).count();
-            with_leftovers(error, stuck)
+            let stuck = written.into_iter().filter(|(place, own)| multi.slots[*place].evict(py, own).is_err());
+            match stuck.map(|(place, own)| multi.key(py, place, own)).collect() {
+                Ok(keys) => with_leftovers(py, error, keys),
+                Err(failed) => failed,
+            }
         };
         let written = multi.dispatcher.put_batch(&sizes, options, hostname.as_deref(), write, undo)?;
         written.into_iter().map(|(place, own)| multi.key(py, place, own)).collect()

@@ -7,7 +7,7 @@ use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::Channel;
-use crate::errors::{Cause, raise};
+use crate::errors::{because, in_slot, raise};
 use crate::file::FileBase;
 use crate::foreign::Foreign;
 use crate::local::LocalBase;
@@ -113,7 +113,7 @@ impl Slot {
         };
         opener.bind(py).call0().and_then(|connector| Child::new(&connector)).map_err(|raised| {
             let message = format!("the connector cannot be opened: {raised}");
-            Error::new(ErrorKind::Unavailable, message).with_source(Cause(raised))
+            because(Error::new(ErrorKind::Unavailable, message), raised)
         })
     }
 
@@ -166,7 +166,9 @@ impl Slot {
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         let size = objects.iter().map(|object| object.size() as u64).sum();
         let count = objects.len() as u64;
-        self.call(py, Operation::PutBatch, |channel| channel.put_batch(py, objects, options), |_| (count, size))
+        let put = |channel: &dyn Channel| channel.put_batch(py, objects, options);
+        let keys = self.call(py, Operation::PutBatch, put, |_| (count, size));
+        keys.map_err(|error| in_slot(py, error, self.name.bind(py)))
     }
 
     pub(crate) fn get<'py>(
