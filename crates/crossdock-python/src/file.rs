@@ -165,6 +165,7 @@ impl FileBase {
         integrity: &str,
         allow_foreign_owner: bool,
         make_dir: bool,
+        write_once: bool,
         zero_copy: bool,
     ) -> PyResult<()> {
         let options = if dir.contains("${") {
@@ -177,7 +178,8 @@ impl FileBase {
             .durability(parse_durability(durability)?)
             .integrity(parse_integrity(integrity)?)
             .allow_foreign_owner(allow_foreign_owner)
-            .make_dir(make_dir);
+            .make_dir(make_dir)
+            .write_once(write_once);
         let open = || match clear {
             Some(_) if make_dir => FileConnector::open(&options),
             _ => FileConnector::attach(&options),

@@ -25,6 +25,7 @@ struct Local {
     max_total_bytes: Option<u64>,
     used: AtomicU64,
     zero_copy: bool,
+    write_once: bool,
     closed: AtomicBool,
 }
 
@@ -90,6 +91,19 @@ impl Local {
 
     fn release(&self, size: u64) {
         self.used.store(self.used.load(Ordering::Relaxed).saturating_sub(size), Ordering::Relaxed);
+    }
+
+    /// Puts another object in place of the one that is there.
+    fn replace<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        present: &Bound<'py, PyAny>,
+        object: &Object<'py>,
+    ) -> Result<()> {
+        self.insert(py, key, object)?;
+        self.release(size_of(present));
+        Ok(())
     }
 
     fn insert<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>, object: &Object<'py>) -> Result<()> {
@@ -184,18 +198,17 @@ impl Channel for LocalBase {
     ) -> Result<()> {
         let local = self.open()?;
         LocalOptions::new().properties().require(options.durability)?;
-        match local.find(py, key)? {
-            None => {
-                let class = keys::local_key(py).map_err(pass)?;
-                let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
-                let key = keys::new_tuple(class, [tuple.get_item(0).map_err(pass)?]).map_err(pass)?;
-                local.insert(py, &key, object)
-            }
+        let present = local.find(py, key)?;
+        let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+        let own = || {
+            let class = keys::local_key(py)?;
+            keys::new_tuple(class, [tuple.get_item(0)?])
+        };
+        match present {
+            None => local.insert(py, &own().map_err(pass)?, object),
             Some(present) if present.eq(object.to_pybytes()?).map_err(pass)? => Ok(()),
-            Some(_) => {
-                let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
-                Err(Error::already_exists(&keys::local_id(key, &tuple)?))
-            }
+            Some(present) if !local.write_once => local.replace(py, &own().map_err(pass)?, &present, object),
+            Some(_) => Err(Error::already_exists(&keys::local_id(key, &tuple)?)),
         }
     }
 
@@ -212,13 +225,20 @@ impl LocalBase {
         Self(OnceLock::new())
     }
 
-    fn _setup(&self, store: Bound<'_, PyDict>, max_total_bytes: Option<u64>, zero_copy: bool) -> PyResult<()> {
+    fn _setup(
+        &self,
+        store: Bound<'_, PyDict>,
+        max_total_bytes: Option<u64>,
+        zero_copy: bool,
+        write_once: bool,
+    ) -> PyResult<()> {
         let used = store.values().iter().map(|object| size_of(&object)).sum();
         let local = Local {
             store: store.unbind(),
             max_total_bytes,
             used: AtomicU64::new(used),
             zero_copy,
+            write_once,
             closed: AtomicBool::new(false),
         };
         self.0.set(local).map_err(|_| crate::errors::type_error("the connector was built already"))

@@ -188,7 +188,10 @@ impl Error {
     /// The key holds another object already: `AlreadyExists`.
     #[must_use]
     pub fn already_exists(id: &crate::key::ObjectId) -> Self {
-        let message = format!("the key {id:?} holds another object, and objects are written once; make a new key");
+        let message = format!(
+            "the key {id:?} is that of another object, and objects are written once; make a new key, or build the connector \
+             with write_once = false"
+        );
         Self::new(ErrorKind::AlreadyExists, message)
     }
 

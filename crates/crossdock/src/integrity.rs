@@ -63,6 +63,14 @@ impl ObjectKey {
             _ => Ok(()),
         }
     }
+
+    /// For a `set`: refuses bytes that are not those of the object that the key was made for.
+    ///
+    /// # Errors
+    /// `AlreadyExists`.
+    pub fn require_same(&self, bytes: &[u8], integrity: Integrity) -> Result<()> {
+        self.verify(bytes, integrity).map_err(|_| Error::already_exists(&self.id))
+    }
 }
 
 impl Key {

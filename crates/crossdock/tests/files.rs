@@ -62,6 +62,55 @@ fn objects_of_every_size_are_whole_private_and_marked() {
 }
 
 #[test]
+fn without_write_once_an_object_can_be_replaced_whole() {
+    let dir = temp();
+    let files = FileConnector::open(&FileOptions::new(dir.path()).write_once(false)).unwrap();
+    let key = files.put_bytes("first").unwrap();
+    assert_eq!(key, bare(&id(&key)), "the key says nothing of bytes that may change");
+    let view = files.get(&key, &GetOptions::view()).unwrap().unwrap();
+    let second = vec![2; 3 << 20];
+    files.set(&key, second.clone().into(), &PutOptions::new()).unwrap();
+    assert_eq!(&*view, b"first", "who looks at the old one goes on to see it");
+    assert_eq!(files.get_bytes(&key).unwrap().unwrap(), second);
+    let later = files.new_key(&KeyHint::new()).unwrap();
+    files.set(&later, "a".into(), &PutOptions::new()).unwrap();
+    files.set(&later, "b".into(), &PutOptions::new()).unwrap();
+    assert_eq!(files.get_bytes(&later).unwrap().as_deref(), Some(&b"b"[..]));
+    assert_eq!(names(dir.path()).len(), 4, "two objects with their markers, and nothing else");
+    assert_eq!(
+        Opener::config(&FileOptions::new(dir.path()).write_once(false)).options.get("write_once").unwrap().value,
+        false.into()
+    );
+
+    // Readers have the one or the other, never a mixture.
+    let (old, new) = (vec![1; 1 << 20], vec![2; 1 << 20]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..200 {
+                let object = if n % 2 == 0 { &old } else { &new };
+                files.set(&key, object.clone().into(), &PutOptions::new()).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let found = files.get_bytes(&key).unwrap().unwrap();
+            assert!(found == old || found == new || found == second);
+        }
+    });
+}
+
+#[test]
+fn the_key_of_a_put_cannot_be_set_to_other_bytes() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    for other in ["0bject", "longer object"] {
+        let error = files.set(&key, other.into(), &PutOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    }
+    files.set(&key, "object".into(), &PutOptions::new()).unwrap();
+}
+
+#[test]
 fn an_object_is_read_into_memory_of_the_callers() {
     let dir = temp();
     let files = open(&dir);
@@ -198,7 +247,7 @@ fn a_key_that_says_what_its_object_is_takes_no_other() {
     let files = open(&dir);
     let key = files.put_bytes("object").unwrap();
     files.evict(&key).unwrap();
-    assert_eq!(files.set(&key, "other!".into(), &PutOptions::new()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(files.set(&key, "other!".into(), &PutOptions::new()).unwrap_err().kind(), ErrorKind::AlreadyExists);
     files.set(&key, "object".into(), &PutOptions::new()).unwrap();
     assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
 }

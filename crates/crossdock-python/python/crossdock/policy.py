@@ -140,6 +140,10 @@ class Policy:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name in self.FIELDS}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # ProxyStore's policies, once `crossdock.proxystore.install()` has put ours in their place, lack a field.
+        self.__init__(**state)  # type: ignore[misc]
+
     @property
     def _compiled(self) -> CompiledPolicy:
         compiled: CompiledPolicy | None = self.__dict__.get('_cache')

@@ -12,7 +12,7 @@ use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Table};
 use crate::connector::{Connector, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
-use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
+use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 use crate::process;
 
 const SHARDS: usize = 16;
@@ -23,6 +23,7 @@ type Shard = HashMap<ObjectId, Bytes>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalOptions {
     max_total_bytes: Option<u64>,
+    may_replace: bool,
 }
 
 impl LocalOptions {
@@ -39,12 +40,24 @@ impl LocalOptions {
         self
     }
 
+    /// Whether an object is written once. Without, a `set` with other bytes replaces the object. Default: it is.
+    #[must_use]
+    pub fn write_once(mut self, write_once: bool) -> Self {
+        self.may_replace = !write_once;
+        self
+    }
+
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::new(
             "max_total_bytes",
             FieldKind::Size,
             "The most bytes that all objects together may take. Default: no bound.",
+        ),
+        FieldSpec::new(
+            "write_once",
+            FieldKind::Bool,
+            "Whether an object is written once. With false, setting a key again replaces its object. Default true.",
         ),
         FieldSpec::new("include_data_in_config", FieldKind::Bool, "Read because ProxyStore writes it; without effect."),
     ];
@@ -55,7 +68,8 @@ impl LocalOptions {
     /// `InvalidConfig` with the line, the place and what to do.
     pub fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         fields.boolean("include_data_in_config")?;
-        Ok(Self { max_total_bytes: fields.size("max_total_bytes")? })
+        let may_replace = !fields.boolean("write_once")?.unwrap_or(true);
+        Ok(Self { max_total_bytes: fields.size("max_total_bytes")?, may_replace })
     }
 }
 
@@ -68,6 +82,9 @@ impl Opener for LocalOptions {
         let mut options = Table::new();
         if let Some(bytes) = self.max_total_bytes {
             options.set("max_total_bytes", bytes);
+        }
+        if self.may_replace {
+            options.set("write_once", false);
         }
         ConnectorConfig { type_name: "local".to_owned(), options }
     }
@@ -95,7 +112,7 @@ impl Opener for LocalOptions {
 pub struct LocalConnector {
     shards: [RwLock<Shard>; SHARDS],
     used: AtomicU64,
-    max_total_bytes: Option<u64>,
+    options: LocalOptions,
     closed: AtomicBool,
     /// The process that built this connector.
     owner: u64,
@@ -116,7 +133,7 @@ impl LocalConnector {
         Self {
             shards: Default::default(),
             used: AtomicU64::new(0),
-            max_total_bytes: options.max_total_bytes,
+            options: options.clone(),
             closed: AtomicBool::new(false),
             owner: process::token(),
             dead: Default::default(),
@@ -203,7 +220,7 @@ impl LocalConnector {
     /// Takes `size` bytes of the quota.
     fn reserve(&self, size: usize) -> Result<()> {
         let size = size as u64;
-        let Some(max) = self.max_total_bytes else {
+        let Some(max) = self.options.max_total_bytes else {
             self.used.fetch_add(size, Ordering::Relaxed);
             return Ok(());
         };
@@ -251,7 +268,7 @@ impl Connector for LocalConnector {
         self.properties().require(options.durability)?;
         let (id, mut shard) = self.new_place()?;
         self.reserve(object.len())?;
-        let key = ObjectKey::sized(id, &object);
+        let key = if self.options.may_replace { ObjectKey::bare(id) } else { ObjectKey::sized(id, &object) };
         shard.insert(key.id.clone(), object);
         Ok(key.into())
     }
@@ -295,7 +312,7 @@ impl Connector for LocalConnector {
     }
 
     fn config(&self) -> ConnectorConfig {
-        LocalOptions { max_total_bytes: self.max_total_bytes }.config()
+        self.options.config()
     }
 
     fn properties(&self) -> Properties {
@@ -337,17 +354,18 @@ impl Deferrable for LocalConnector {
         self.properties().require(options.durability)?;
         let key = key.as_object()?;
         self.refuse_foreign(&key.id)?;
-        key.verify_size(object.len() as u64)?;
+        key.require_same(&object, Integrity::Size)?;
         let mut shard = self.write(&key.id)?;
         match shard.get(&key.id) {
-            Some(present) if *present == object => Ok(()),
-            Some(_) => Err(Error::already_exists(&key.id)),
-            None => {
-                self.reserve(object.len())?;
-                shard.insert(key.id.clone(), object);
-                Ok(())
-            }
+            Some(present) if *present == object => return Ok(()),
+            Some(_) if !self.options.may_replace => return Err(Error::already_exists(&key.id)),
+            _ => self.reserve(object.len())?,
         }
+        // Dropped after the lock: dropping may run code of whoever owns the buffer.
+        let replaced = shard.insert(key.id.clone(), object);
+        drop(shard);
+        replaced.iter().for_each(|replaced| self.release(replaced));
+        Ok(())
     }
 }
 
@@ -366,6 +384,19 @@ mod tests {
         local.evict(&key)?;
         assert_eq!(local.used_bytes(), 0);
         local.put_bytes("1234567890")?;
+        Ok(())
+    }
+
+    #[test]
+    fn without_write_once_an_object_can_be_replaced() -> Result<()> {
+        let local = LocalConnector::with_options(&LocalOptions::new().max_total_bytes(10).write_once(false));
+        let key = local.put_bytes("1234")?;
+        local.set(&key, "56".into(), &PutOptions::new())?;
+        assert_eq!(local.get_bytes(&key)?.as_deref(), Some(&b"56"[..]));
+        assert_eq!(local.used_bytes(), 2);
+        let once = LocalConnector::new();
+        let key = once.put_bytes("1234")?;
+        assert_eq!(once.set(&key, "56".into(), &PutOptions::new()).unwrap_err().kind(), ErrorKind::AlreadyExists);
         Ok(())
     }
 

@@ -45,6 +45,8 @@ class FileConnector(FileBase):
         allow_foreign_owner: Whether the directory and its files may belong to another user, who could change them.
         make_dir: Whether the directory is made where it is missing. Without, putting is an `UnavailableError` then: for
             file systems that may not be mounted.
+        write_once: Whether an object is written once. Without, setting a key again replaces its object whole, and keys
+            carry neither size nor checksum: for ProxyStore's `ref.update()`.
         zero_copy: `get` returns read-only memoryviews of the mapped file instead of `bytes`; only sizes are checked then.
 
     Raises:
@@ -69,6 +71,7 @@ class FileConnector(FileBase):
         integrity: Literal['size', 'checksum'] = 'checksum',
         allow_foreign_owner: bool = False,
         make_dir: bool = True,
+        write_once: bool = True,
         zero_copy: bool = False,
     ) -> None:
         self.clear = clear
@@ -78,6 +81,7 @@ class FileConnector(FileBase):
             'integrity': integrity,
             'allow_foreign_owner': allow_foreign_owner,
             'make_dir': make_dir,
+            'write_once': write_once,
             'zero_copy': zero_copy,
         }
         self._open(store_dir, clear)
@@ -109,6 +113,10 @@ class FileConnector(FileBase):
 
     def __reduce__(self) -> Any:
         return type(self).from_config, (self.config(),)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.
+        self.__init__(**{**state, 'clear': False})  # type: ignore[misc]
 
     def close(self, clear: bool | None = None) -> None:
         """Release the directory. Objects stay unless clearing is asked for, here or when the connector was built.
@@ -154,6 +162,7 @@ _DEFAULTS: dict[str, Any] = {
     'integrity': 'checksum',
     'allow_foreign_owner': False,
     'make_dir': True,
+    'write_once': True,
     'zero_copy': False,
 }
 _FIELDS = {'store_dir', 'clear', 'buffering', *_DEFAULTS}

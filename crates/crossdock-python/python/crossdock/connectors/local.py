@@ -33,6 +33,8 @@ class LocalConnector(LocalBase):
         include_data_in_config: Put the dictionary into `config()`, so that a connector built from it in another
             process has a copy of the objects. Slow: for tests.
         max_total_bytes: The most bytes that all objects together may take; what is over is a `FullError`.
+        write_once: Whether an object is written once. Without, setting a key again replaces its object: for ProxyStore's
+            `ref.update()`.
         zero_copy: `get` returns read-only memoryviews instead of `bytes`.
 
     Example:
@@ -49,6 +51,7 @@ class LocalConnector(LocalBase):
         *,
         include_data_in_config: bool = False,
         max_total_bytes: int | None = None,
+        write_once: bool = True,
         zero_copy: bool = False,
     ) -> None:
         if store_dict is not None and not isinstance(store_dict, dict):
@@ -56,8 +59,9 @@ class LocalConnector(LocalBase):
         self._store: dict[LocalKey, BytesLike] = {} if store_dict is None else store_dict
         self._include_data_in_config = include_data_in_config
         self._max_total_bytes = max_total_bytes
+        self._write_once = write_once
         self._zero_copy = zero_copy
-        self._setup(self._store, max_total_bytes, zero_copy)
+        self._setup(self._store, max_total_bytes, zero_copy, write_once)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +80,10 @@ class LocalConnector(LocalBase):
     def __reduce__(self) -> Any:
         return type(self).from_config, (self.config(),)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.
+        self.__init__(state['_store'], include_data_in_config=state['_include_data_in_config'])  # type: ignore[misc]
+
     def close(self, clear: bool | None = None) -> None:
         """Refuse everything from now on. What was handed out stays valid.
 
@@ -93,6 +101,8 @@ class LocalConnector(LocalBase):
             config['store_dict'] = self._store
         if self._max_total_bytes is not None:
             config['max_total_bytes'] = self._max_total_bytes
+        if not self._write_once:
+            config['write_once'] = False
         if self._zero_copy:
             config['zero_copy'] = True
         return config

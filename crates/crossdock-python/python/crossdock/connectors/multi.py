@@ -225,6 +225,10 @@ class MultiConnector(MultiBase):
     def __reduce__(self) -> Any:
         return type(self).from_config, (self.config(),)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.
+        self.__init__(state['connectors'], state['dormant_connectors'])  # type: ignore[misc]
+
     def _shown(self, name: str) -> str:
         place, entry = self._entries[name]
         if entry.is_dormant:

@@ -138,9 +138,13 @@ impl FileConnector {
 
     /// Publishes under a new id; the directory is synced by the caller.
     fn put_one(&self, object: &Bytes, level: Durability) -> Result<ObjectKey> {
-        let key = ObjectKey::sealed(ObjectId::random(), object, self.options.integrity);
+        let key = if self.options.write_once {
+            ObjectKey::sealed(ObjectId::random(), object, self.options.integrity)
+        } else {
+            ObjectKey::bare(ObjectId::random())
+        };
         let name = FileName::of(&key.id)?;
-        let how = How { sync: level != Durability::Process, is_set: false };
+        let how = How { sync: level != Durability::Process || key.size.is_none(), is_set: false };
         self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, how))?;
         Ok(key)
     }
@@ -272,11 +276,15 @@ impl Deferrable for FileConnector {
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
         let level = self.level(options)?;
         let key = key.as_object()?;
-        key.verify(&object, self.options.integrity)?;
+        key.require_same(&object, self.options.integrity)?;
         let name = FileName::of(&key.id)?;
         // The key of a put says what its object is; this one may not, so that no reader could tell.
         let how = How { sync: level != Durability::Process || key.size.is_none(), is_set: true };
-        while !self.set_or_finish(&name, &key.id, &object, how)? {}
+        if self.options.write_once {
+            while !self.set_or_finish(&name, &key.id, &object, how)? {}
+        } else {
+            self.directory.write_in(|dir| self.publisher.replace(dir, &name, &object, how))?;
+        }
         // The object is visible by now, and somebody may have read it.
         self.sync_directory(level).map_err(|cause| {
             let message = format!("{}; the object is there, but may not survive a power cut", cause.message());

@@ -18,6 +18,7 @@ pub struct FileOptions {
     pub(super) integrity: Integrity,
     pub(super) allow_foreign_owner: bool,
     pub(super) make_dir: bool,
+    pub(super) write_once: bool,
     /// The path was no UTF-8, which configs and messages cannot hold.
     pub(super) not_utf8: bool,
     /// Write under the final name even where unnamed files could be had: for tests of the way without them.
@@ -45,6 +46,7 @@ impl FileOptions {
             integrity: Integrity::Checksum,
             allow_foreign_owner: false,
             make_dir: true,
+            write_once: true,
             not_utf8: false,
             direct: false,
         }
@@ -93,6 +95,14 @@ impl FileOptions {
         self
     }
 
+    /// Whether an object is written once. Without, a `set` with other bytes replaces the object, whole, as ProxyStore's
+    /// does; keys then say nothing of the bytes, so that these are not checked. Default: it is.
+    #[must_use]
+    pub fn write_once(mut self, write_once: bool) -> Self {
+        self.write_once = write_once;
+        self
+    }
+
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::new(
@@ -123,6 +133,12 @@ impl FileOptions {
             FieldKind::Bool,
             "Whether a put makes the directory where it is missing. With false such a put is refused, or falls back: for \
              file systems that may not be mounted. Default true.",
+        ),
+        FieldSpec::new(
+            "write_once",
+            FieldKind::Bool,
+            "Whether an object is written once. With false, setting a key again replaces its object, and keys carry no size \
+             and no checksum: for ProxyStore's ref.update(). Default true.",
         ),
         FieldSpec::new(
             "clear",
@@ -159,6 +175,7 @@ impl FileOptions {
         }
         options.allow_foreign_owner = fields.boolean("allow_foreign_owner")?.unwrap_or(false);
         options.make_dir = fields.boolean("make_dir")?.unwrap_or(true);
+        options.write_once = fields.boolean("write_once")?.unwrap_or(true);
         Ok(options)
     }
 
@@ -209,6 +226,9 @@ impl Opener for FileOptions {
         }
         if !self.make_dir {
             options.set("make_dir", false);
+        }
+        if !self.write_once {
+            options.set("write_once", false);
         }
         ConnectorConfig { type_name: "file".to_owned(), options }
     }

@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat_with, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat, renameat_with,
+    unlinkat,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
@@ -68,6 +69,13 @@ impl Publisher {
         self.mark(dir, name).map_err(during("mark")).map_err(|error| give_up(dir, name, error))
     }
 
+    /// Puts a whole file in place of the one that may be there. Readers have the one or the other.
+    pub(super) fn replace(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+        let take_over = |draft: &str| renameat(dir, draft, dir, name.object());
+        write_draft(dir, object, How { is_set: false, ..how }, take_over)?;
+        self.mark(dir, name).map_err(during("mark"))
+    }
+
     /// Steps 1 to 5. In a set, the lock.
     fn write_and_name(
         &self,
@@ -81,7 +89,7 @@ impl Publisher {
         }
         match self.unnamed_file(dir).map_err(during("make"))? {
             Some(file) => write_unnamed(dir, name, file, object, how),
-            None => write_draft(dir, name, object, how),
+            None => write_draft(dir, object, how, |draft| name_draft(dir, draft, name.object())),
         }
     }
 
@@ -157,7 +165,13 @@ fn write_unnamed(
     }
 }
 
-fn write_draft(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<Option<Held>, PublishError> {
+/// Writes a file under a name that `gc` knows; `give_name` gives it the real one.
+fn write_draft(
+    dir: &OwnedFd,
+    object: &[u8],
+    how: How,
+    give_name: impl FnOnce(&str) -> Result<(), Errno>,
+) -> Result<Option<Held>, PublishError> {
     let draft = format!("{DRAFT}{}", ObjectId::random());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(dir, &*draft, flags, Mode::RUSR | Mode::WUSR).map_err(during("make"))?;
@@ -166,7 +180,7 @@ fn write_draft(dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Resul
     let closed = close(file).map_err(during("close"));
     let named = written.and_then(|held| {
         closed?;
-        name_draft(dir, &draft, name.object()).map_err(naming)?;
+        give_name(&draft).map_err(naming)?;
         Ok(held)
     });
     // Renamed away, or of no use any more. What cannot be removed has a name that `gc` knows.
