@@ -1,7 +1,7 @@
 """Objects of a Store reach a pool of spawned processes through the connector that its policies pick.
 
-Small objects become files in memory, large ones files on the disk. Only proxies of about a kilobyte pass through the
-pipes of the pool, in both directions, whatever the size of the objects.
+Small objects go to one directory, large ones to another (on a cluster: one in memory, one that all nodes see). Only
+proxies of about a kilobyte pass through the pipes of the pool, in both directions, whatever the size of the objects.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ def count_words(text: str) -> tuple[int, Proxy[str]]:
 
 
 def main() -> None:
-    memory = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as fast, tempfile.TemporaryDirectory() as roomy:
+    with tempfile.TemporaryDirectory() as directory:
         connector = MultiConnector(
             {
-                'fast': (FileConnector(os.path.join(fast, 'objects')), Policy(priority=1, max_size_bytes=100_000)),
-                'roomy': (FileConnector(os.path.join(roomy, 'objects')), Policy()),
+                'fast': (FileConnector(f'{directory}/fast'), Policy(priority=1, max_size_bytes=100_000)),
+                'roomy': (FileConnector(f'{directory}/roomy'), Policy()),
             },
         )
         spawn = multiprocessing.get_context('spawn')

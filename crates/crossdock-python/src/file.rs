@@ -108,6 +108,7 @@ impl Channel for FileBase {
         keys: &[Bound<'py, PyAny>],
         view: Option<bool>,
     ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        self.files()?.connector.require_open()?;
         keys.iter().map(|key| Channel::get(self, py, key, view)).collect()
     }
 

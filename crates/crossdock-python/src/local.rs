@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossdock::connectors::LocalOptions;
 use crossdock::{Error, ErrorKind, ObjectId, Opener, PutOptions, Result, process};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::{Channel, undo};
 use crate::errors::{pass, raise};
 use crate::keys;
-use crate::object::{Object, view_of};
+use crate::object::{Object, size_of, view_of};
 use crate::options::put_options;
 
 /// The native part of `crossdock.connectors.local.LocalConnector`.
@@ -31,14 +31,6 @@ struct Local {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the local connector is closed; build a new one")
-}
-
-fn size_of(object: &Bound<'_, PyAny>) -> u64 {
-    match object.cast::<PyBytes>() {
-        Ok(bytes) => bytes.as_bytes().len() as u64,
-        // A dictionary of somebody else may hold anything.
-        Err(_) => object.len().unwrap_or(0) as u64,
-    }
 }
 
 impl LocalBase {
@@ -132,6 +124,7 @@ impl Channel for LocalBase {
         objects: &[&Object<'py>],
         options: &PutOptions,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
+        self.open()?;
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
             match Channel::put(self, py, object, options) {
@@ -161,6 +154,7 @@ impl Channel for LocalBase {
         keys: &[Bound<'py, PyAny>],
         view: Option<bool>,
     ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        self.open()?;
         keys.iter().map(|key| Channel::get(self, py, key, view)).collect()
     }
 

@@ -5,12 +5,11 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 use crossdock::{Error, ErrorKind, Result};
-use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::{PyBufferError, PyMemoryError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyMemoryView, PyString};
 
 use crate::errors::{pass, type_error, type_name};
 
@@ -28,7 +27,7 @@ enum Memory<'py> {
     /// Immutable: borrowed.
     Bytes(Bound<'py, PyBytes>),
     /// Somebody may change it as soon as we look away: copied when it is needed.
-    Buffer(PyUntypedBuffer),
+    Buffer(Buffer),
 }
 
 impl<'py> Object<'py> {
@@ -38,14 +37,7 @@ impl<'py> Object<'py> {
         if let Ok(bytes) = given.cast::<PyBytes>() {
             return Ok(Self { given: given.clone(), memory: Memory::Bytes(bytes.clone()) });
         }
-        let buffer = PyUntypedBuffer::get(given).map_err(|raised| refuse(given, raised))?;
-        if !buffer.is_c_contiguous() {
-            return Err(PyValueError::new_err(format!(
-                "this {} is not contiguous in memory, and an object is one piece of it; pass a contiguous copy, such as \
-                 bytes(x) or numpy.ascontiguousarray(x)",
-                type_name(given)
-            )));
-        }
+        let buffer = Buffer::of(given).map_err(|raised| refuse(given, raised))?;
         Ok(Self { given: given.clone(), memory: Memory::Buffer(buffer) })
     }
 
@@ -53,7 +45,7 @@ impl<'py> Object<'py> {
     pub(crate) fn size(&self) -> usize {
         match &self.memory {
             Memory::Bytes(bytes) => bytes.as_bytes().len(),
-            Memory::Buffer(buffer) => buffer.len_bytes(),
+            Memory::Buffer(buffer) => buffer.size(),
         }
     }
 
@@ -73,30 +65,81 @@ impl<'py> Object<'py> {
 }
 
 fn refuse(given: &Bound<'_, PyAny>, raised: PyErr) -> PyErr {
-    let py = given.py();
-    if raised.is_instance_of::<PyBufferError>(py) {
+    if let Ok(view) = PyMemoryView::from(given) {
+        let is_contiguous = view.getattr("c_contiguous").and_then(|answer| answer.extract::<bool>());
+        return match is_contiguous {
+            Ok(false) => PyValueError::new_err(format!(
+                "this {} is not contiguous in memory, and an object is one piece of it; pass a contiguous copy, such as \
+                 bytes(x) or numpy.ascontiguousarray(x)",
+                type_name(given)
+            )),
+            _ => raised,
+        };
+    }
+    if !raised.is_instance_of::<PyTypeError>(given.py()) {
         return raised;
     }
-    let advice = if given.is_instance_of::<pyo3::types::PyString>() {
+    let advice = if given.is_instance_of::<PyString>() {
         "encode it first: text.encode()"
     } else {
         "serialize it first, for example with pickle.dumps, or use a ProxyStore Store"
     };
-    type_error(format!(
-        "an object is bytes or another buffer (bytearray, memoryview, array), not {}; {advice}",
-        type_name(given)
-    ))
+    let class = type_name(given);
+    type_error(format!("an object is bytes or another buffer (bytearray, memoryview, array), not {class}; {advice}"))
+}
+
+/// Contiguous memory of a Python object, which stays where it is until this is dropped.
+struct Buffer(Box<ffi::Py_buffer>);
+
+// SAFETY: the memory is only read from, and given back with the interpreter lock held, wherever that happens.
+#[expect(unsafe_code, reason = "the buffer protocol")]
+unsafe impl Send for Buffer {}
+
+#[expect(unsafe_code, reason = "the buffer protocol")]
+impl Buffer {
+    fn of(given: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: the view is new, and stays in its box. A simple request is granted for contiguous memory only.
+        let answer = unsafe { ffi::PyObject_GetBuffer(given.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) };
+        if answer == 0 { Ok(Self(view)) } else { Err(PyErr::fetch(given.py())) }
+    }
+
+    fn size(&self) -> usize {
+        usize::try_from(self.0.len).unwrap_or(0)
+    }
+
+    fn start(&self) -> *const u8 {
+        self.0.buf.cast_const().cast()
+    }
+}
+
+impl Drop for Buffer {
+    #[expect(unsafe_code, reason = "the buffer protocol")]
+    fn drop(&mut self) {
+        // SAFETY: the view was filled by `PyObject_GetBuffer`, and is given back once.
+        Python::attach(|_| unsafe { ffi::PyBuffer_Release(&raw mut *self.0) });
+    }
+}
+
+/// The size of an object in bytes, also where it is a buffer of larger elements.
+pub(crate) fn size_of(object: &Bound<'_, PyAny>) -> u64 {
+    let size = match object.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.as_bytes().len()),
+        Err(_) => PyMemoryView::from(object).and_then(|view| view.getattr("nbytes")?.extract()),
+    };
+    // Connectors of Python may answer with what is no buffer.
+    size.or_else(|_| object.len()).unwrap_or(0) as u64
 }
 
 #[expect(unsafe_code, reason = "the way of the bytes")]
-fn copy<'py>(py: Python<'py>, buffer: &PyUntypedBuffer) -> Result<Bound<'py, PyBytes>> {
+fn copy<'py>(py: Python<'py>, buffer: &Buffer) -> Result<Bound<'py, PyBytes>> {
     struct Source(*const u8);
     // SAFETY: the pointer is only read from, while `buffer` keeps its memory in place.
     unsafe impl Send for Source {}
-    let size = buffer.len_bytes();
+    let size = buffer.size();
     let mut memory = NewBytes::allocate(py, size)?;
     let target = memory.memory();
-    let source = Source(buffer.buf_ptr().cast_const().cast());
+    let source = Source(buffer.start());
     let copy = move || {
         let Source(source) = { source };
         // SAFETY: the buffer is contiguous and exported, so `size` bytes are readable at `source` until it is released;

@@ -12,7 +12,7 @@ use crate::file::FileBase;
 use crate::foreign::Foreign;
 use crate::local::LocalBase;
 use crate::multi::MultiBase;
-use crate::object::Object;
+use crate::object::{Object, size_of};
 use crate::stats::{Operation, Stats};
 
 pub(crate) struct Slot {
@@ -73,13 +73,6 @@ impl Child {
             Self::Multi(multi) => multi.as_any(),
             Self::Foreign(foreign) => foreign.connector(),
         }
-    }
-}
-
-fn length(object: &Bound<'_, PyAny>) -> u64 {
-    match object.cast::<pyo3::types::PyBytes>() {
-        Ok(bytes) => bytes.as_bytes().len() as u64,
-        Err(_) => object.len().unwrap_or(0) as u64,
     }
 }
 
@@ -177,7 +170,7 @@ impl Slot {
         key: &Bound<'py, PyAny>,
         view: Option<bool>,
     ) -> Result<Option<Bound<'py, PyAny>>> {
-        let amount = |found: &Option<Bound<'py, PyAny>>| found.as_ref().map_or((0, 0), |object| (1, length(object)));
+        let amount = |found: &Option<Bound<'py, PyAny>>| found.as_ref().map_or((0, 0), |object| (1, size_of(object)));
         self.call(py, Operation::Get, |channel| channel.get(py, key, view), amount)
     }
 
@@ -189,7 +182,7 @@ impl Slot {
     ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
         let amount = |found: &Vec<Option<Bound<'py, PyAny>>>| {
             let objects = || found.iter().flatten();
-            (objects().count() as u64, objects().map(length).sum())
+            (objects().count() as u64, objects().map(size_of).sum())
         };
         self.call(py, Operation::GetBatch, |channel| channel.get_batch(py, keys, view), amount)
     }

@@ -8,23 +8,16 @@ use pyo3::prelude::*;
 
 use crate::errors::raise;
 
-/// A config as JSON in ProxyStore's shape, with our class paths, and the class paths in it that are not ours.
+/// A config as JSON in ProxyStore's shape, with our class paths where it names connectors of ours.
 #[pyfunction]
 #[pyo3(signature = (*, path=None, text=None))]
-pub(crate) fn read_config(
-    py: Python<'_>,
-    path: Option<PathBuf>,
-    text: Option<&str>,
-) -> PyResult<(String, Vec<(String, String)>)> {
+pub(crate) fn read_config(py: Python<'_>, path: Option<PathBuf>, text: Option<&str>) -> PyResult<String> {
     let read = || {
         let config = match (path, text) {
             (Some(path), _) => Config::from_file(path)?,
             (None, text) => Config::from_text(text.unwrap_or_default())?,
         };
-        let registry = Registry::builtin();
-        let unknown = registry.unknown_classes(&config).into_iter();
-        let unknown = unknown.map(|entry| (entry.name.to_string(), entry.connector.type_name.clone())).collect();
-        Ok((registry.to_proxystore_json(&config, Flavor::Crossdock)?.text, unknown))
+        Ok(Registry::builtin().to_proxystore_json(&config, Flavor::Crossdock)?.text)
     };
     read().map_err(|error: crossdock::Error| raise(py, &error))
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import multiprocessing
 import os
 import pathlib
@@ -14,7 +12,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -91,30 +89,33 @@ def in_process(method: str, function: Callable[..., Any], *arguments: Any) -> An
     return answer
 
 
-@contextlib.contextmanager
-def forked(function: Callable[..., Any], *arguments: Any) -> Iterator[Callable[[], Any]]:
-    """Runs the function in a bare os.fork; calling what is yielded waits for its answer."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        outcome = io.BytesIO()
-        try:
-            os.close(reading)
-            pickle.dump((True, function(*arguments)), outcome)
-        except BaseException:
-            outcome = io.BytesIO(pickle.dumps((False, traceback.format_exc())))
-        try:
-            with os.fdopen(writing, 'wb') as file:
-                file.write(outcome.getvalue())
-        finally:
-            os._exit(0)
-    os.close(writing)
+class Child:
+    """A bare os.fork that runs a function; ended with the block it is used in."""
 
-    def answer() -> Any:
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.close(self._reading)
+                try:
+                    outcome = pickle.dumps((True, function(*arguments)))
+                except BaseException:
+                    outcome = pickle.dumps((False, traceback.format_exc()))
+                with os.fdopen(writing, 'wb') as file:
+                    file.write(outcome)
+            finally:
+                os._exit(0)
+        os.close(writing)
+
+    def is_working(self) -> bool:
+        return not select.select([self._reading], [], [], 0)[0]
+
+    def answer(self) -> Any:
         received = b''
         while True:
-            assert select.select([reading], [], [], GENEROUS)[0], 'no answer from the forked child'
-            part = os.read(reading, 1 << 20)
+            assert select.select([self._reading], [], [], GENEROUS)[0], 'no answer from the forked child'
+            part = os.read(self._reading, 1 << 20)
             if not part:
                 break
             received += part
@@ -123,18 +124,19 @@ def forked(function: Callable[..., Any], *arguments: Any) -> Iterator[Callable[[
         assert good, value
         return value
 
-    try:
-        yield answer
-    finally:
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         # It has answered, or never will.
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(reading)
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._reading)
 
 
 def in_fork(function: Callable[..., Any], *arguments: Any) -> Any:
-    with forked(function, *arguments) as answer:
-        return answer()
+    with Child(function, *arguments) as child:
+        return child.answer()
 
 
 def class_path(value: object) -> str:

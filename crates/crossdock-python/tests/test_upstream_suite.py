@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -74,7 +73,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
             assert 'crossdock.' in text
             assert 'proxystore' not in text, f'{name} tests ours alone'
             (directory / name).write_text(text)
-    (directory / 'conftest.py').write_text(textwrap.dedent(CONFTEST))
+    (directory / 'conftest.py').write_text(CONFTEST)
     return directory
 
 
@@ -91,8 +90,8 @@ def test_upstreams_own_tests_pass(suite: pathlib.Path) -> None:
 
 def test_a_failing_test_of_theirs_would_be_seen(suite: pathlib.Path) -> None:
     """The suite really runs against what it imports: broken on purpose, it fails."""
-    broken = "\nfrom crossdock.connectors.local import LocalConnector\nLocalConnector.exists = lambda self, key: False\n"
-    (suite / 'broken_test.py').write_text(broken + (suite / 'connector_test.py').read_text())
+    broken = 'from crossdock.connectors.local import LocalConnector\nLocalConnector.exists = lambda self, key: False\n'
+    (suite / 'broken_test.py').write_text((suite / 'connector_test.py').read_text() + '\n' + broken)
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'broken_test.py']
     run = subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=GENEROUS, check=False)
     assert run.returncode == 1, run.stdout

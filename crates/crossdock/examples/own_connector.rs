@@ -55,11 +55,16 @@ struct Shelf {
 }
 
 impl Shelf {
-    /// Where the object is. Keys are hostile: nothing but one of our own ids becomes a path.
-    fn place(&self, id: &ObjectId) -> Result<PathBuf> {
+    fn require_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the shelf is closed; open it again"));
         }
+        Ok(())
+    }
+
+    /// Where the object is. Keys are hostile: nothing but one of our own ids becomes a path.
+    fn place(&self, id: &ObjectId) -> Result<PathBuf> {
+        self.require_open()?;
         let id = id.to_string();
         if id.len() != 36 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
             return Err(Error::new(ErrorKind::InvalidKey, "the key is none of a shelf; use keys as put returned them"));
@@ -84,6 +89,7 @@ impl Connector for Shelf {
     }
 
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
+        self.require_open()?;
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
             match self.put(object.clone(), options) {
@@ -108,6 +114,7 @@ impl Connector for Shelf {
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        self.require_open()?;
         keys.iter().map(|key| self.get(key, options)).collect()
     }
 

@@ -5,8 +5,12 @@
 //! process id at each call.
 #![expect(unsafe_code, reason = "mapping one page and telling the kernel to wipe it on fork")]
 
+#[cfg(feature = "file")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(feature = "file")]
+use arc_swap::ArcSwapOption;
 use once_cell::race::OnceBox;
 use uuid::Uuid;
 
@@ -111,6 +115,50 @@ fn wiped_page() -> Option<&'static AtomicU64> {
 #[cfg(not(target_os = "linux"))]
 fn wiped_page() -> Option<&'static AtomicU64> {
     None
+}
+
+/// What a process keeps for itself, such as an open file: a forked child does not find it.
+///
+/// A fork copies the table of descriptors first and the memory later, while other threads go on: the number of a
+/// descriptor that one of them has just opened is then a number of nothing in the child, or of something else. So a child
+/// neither uses nor closes what it has inherited here.
+#[cfg(feature = "file")]
+pub(crate) struct PerProcess<T> {
+    owner: AtomicU64,
+    value: ArcSwapOption<T>,
+}
+
+#[cfg(feature = "file")]
+impl<T> PerProcess<T> {
+    pub(crate) fn empty() -> Self {
+        Self { owner: AtomicU64::new(token()), value: ArcSwapOption::empty() }
+    }
+
+    pub(crate) fn load(&self) -> Option<Arc<T>> {
+        self.forget_what_was_inherited();
+        self.value.load_full()
+    }
+
+    pub(crate) fn store(&self, value: Arc<T>) {
+        self.forget_what_was_inherited();
+        self.value.store(Some(value));
+    }
+
+    fn forget_what_was_inherited(&self) {
+        let token = token();
+        if self.owner.load(Ordering::Acquire) != token {
+            // Two threads of a child may both do this, and one forget what the other has just stored: it is made again.
+            std::mem::forget(self.value.swap(None));
+            self.owner.store(token, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(feature = "file")]
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        self.forget_what_was_inherited();
+    }
 }
 
 #[cfg(all(test, feature = "local"))]

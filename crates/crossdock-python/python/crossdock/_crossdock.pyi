@@ -35,10 +35,8 @@ def hostname() -> str:
 def read_tags(argument: str, given: Iterable[str]) -> list[str]:
     """The tags as a list of strings, once and for all."""
 
-def read_config(
-    *, path: str | os.PathLike[str] | None = None, text: str | None = None
-) -> tuple[str, list[tuple[str, str]]]:
-    """A config as JSON in ProxyStore's shape, and `(name, class path)` of the classes in it that are not ours."""
+def read_config(*, path: str | os.PathLike[str] | None = None, text: str | None = None) -> str:
+    """A config as JSON in ProxyStore's shape, with our class paths where it names connectors of ours."""
 
 @final
 class CompiledPolicy:

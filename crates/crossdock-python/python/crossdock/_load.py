@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.connectors.multi import MultiConnector
@@ -40,16 +41,28 @@ def load(path_or_text: str | os.PathLike[str], *, import_classes: bool = False) 
     from crossdock.exceptions import InvalidConfigError
 
     if isinstance(path_or_text, str) and ('\n' in path_or_text or path_or_text.lstrip().startswith('{')):
-        text, unknown = read_config(text=path_or_text)
+        text = read_config(text=path_or_text)
     else:
         path = os.fspath(path_or_text)
         if not os.path.exists(path):
             raise FileNotFoundError(f'there is no policy file {path!r}; name one, or pass its text (of several lines)')
-        text, unknown = read_config(path=path)
-    if unknown and not import_classes:
-        name, class_path = unknown[0]
-        raise InvalidConfigError(
-            f'connectors.{name}: the class {class_path!r} is none of crossdock, and a text must not import others; if you '
-            'trust it as you trust code, say import_classes=True',
-        )
-    return MultiConnector.from_config(json.loads(text))
+        text = read_config(path=path)
+    config = json.loads(text)
+    if not import_classes:
+        for place, class_path in _foreign_classes(config, 'connectors'):
+            raise InvalidConfigError(
+                f'{place}: the class {class_path!r} is none of crossdock, and a text must not import others; if you trust '
+                'it as you trust code, say import_classes=True',
+            )
+    return MultiConnector.from_config(config)
+
+
+def _foreign_classes(config: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """The place and path of every class that is not ours, within nested multi-connectors too."""
+    from crossdock.connectors import multi
+
+    for name, (class_path, options, _) in config.items():
+        if class_path == multi._path_of(multi.MultiConnector):
+            yield from _foreign_classes(options, f'{place}.{name}')
+        elif class_path not in multi._OWN:
+            yield f'{place}.{name}', class_path

@@ -146,10 +146,15 @@ impl LocalConnector {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, id: &ObjectId) -> Result<&RwLock<Shard>> {
+    fn require_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the local connector is closed; build a new one"));
         }
+        Ok(())
+    }
+
+    fn shard(&self, id: &ObjectId) -> Result<&RwLock<Shard>> {
+        self.require_open()?;
         Ok(&self.shards[id.spread() % SHARDS])
     }
 
@@ -274,6 +279,7 @@ impl Connector for LocalConnector {
     }
 
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
+        self.require_open()?;
         let mut written = Vec::with_capacity(objects.len());
         for object in objects {
             match self.put(object.clone(), options) {
@@ -289,6 +295,7 @@ impl Connector for LocalConnector {
     }
 
     fn get_batch(&self, keys: &[Key], _: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        self.require_open()?;
         keys.iter().map(|key| self.find(key)).collect()
     }
 

@@ -408,6 +408,8 @@ mod rules {
         subject.close(&CloseOptions::default()).unwrap();
         assert_eq!(kind_of(subject.put_bytes("object")), ErrorKind::Closed);
         assert_eq!(kind_of(subject.put_batch(&["object".into()], &PutOptions::new())), ErrorKind::Closed);
+        assert_eq!(kind_of(subject.put_batch(&[], &PutOptions::new())), ErrorKind::Closed);
+        assert_eq!(kind_of(subject.get_batch(&[], &GetOptions::default())), ErrorKind::Closed);
         assert_eq!(kind_of(subject.get_bytes(&key)), ErrorKind::Closed);
         assert_eq!(kind_of(subject.get_batch(std::slice::from_ref(&key), &GetOptions::default())), ErrorKind::Closed);
         assert_eq!(kind_of(subject.exists(&key)), ErrorKind::Closed);

@@ -87,7 +87,7 @@ class FileConnector(FileBase):
         self._open(store_dir, clear)
 
     def _open(self, store_dir: str | os.PathLike[str], clear: bool | None) -> None:
-        directory = os.fspath(store_dir)
+        directory = os.fspath(store_dir) if isinstance(store_dir, os.PathLike) else store_dir
         if not isinstance(directory, str):
             raise TypeError(f'store_dir must be a str or a path of one, not {type(directory).__name__}')
         self._setup(directory, clear, **self._options)

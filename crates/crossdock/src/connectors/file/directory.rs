@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, mkdir, open, stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::ObjectId;
+use crate::process::PerProcess;
 
 use super::options::FileOptions;
 
@@ -87,7 +87,7 @@ pub(super) struct Directory {
     /// As the config has it, for messages: what its references stand for is not shown.
     named: String,
     /// Empty until it was there for the first time.
-    fd: ArcSwapOption<Open>,
+    fd: PerProcess<Open>,
     allow_foreign_owner: bool,
     may_make: bool,
 }
@@ -98,7 +98,7 @@ impl Directory {
         let directory = Self {
             path,
             named: options.dir().to_owned(),
-            fd: ArcSwapOption::empty(),
+            fd: PerProcess::empty(),
             allow_foreign_owner: options.allow_foreign_owner,
             may_make: options.make_dir,
         };
@@ -115,7 +115,7 @@ impl Directory {
     /// # Errors
     /// `Unavailable` if it has never been there.
     pub(super) fn fd(&self) -> Result<Arc<Open>> {
-        match self.fd.load_full() {
+        match self.fd.load() {
             Some(fd) => Ok(fd),
             None => self.reopen()?.ok_or_else(|| self.missing("mount it, or correct dir")),
         }
@@ -126,7 +126,7 @@ impl Directory {
     /// # Errors
     /// `Unavailable` if it is missing and cannot or must not be made.
     pub(super) fn fd_to_write(&self) -> Result<Arc<Open>> {
-        self.fd.load_full().map_or_else(|| self.make(), Ok)
+        self.fd.load().map_or_else(|| self.make(), Ok)
     }
 
     fn make(&self) -> Result<Arc<Open>> {
@@ -161,7 +161,7 @@ impl Directory {
     pub(super) fn reopen(&self) -> Result<Option<Arc<Open>>> {
         let opened = self.open_existing()?.map(Arc::new);
         if let Some(fd) = &opened {
-            self.fd.store(Some(fd.clone()));
+            self.fd.store(fd.clone());
         }
         Ok(opened)
     }

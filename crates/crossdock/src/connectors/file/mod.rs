@@ -122,7 +122,11 @@ impl FileConnector {
         read::read_into(&self.directory, key.as_object()?, integrity, allocate)
     }
 
-    fn require_open(&self) -> Result<()> {
+    /// Refuses where the connector was closed.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn require_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the file connector is closed; build a new one"));
         }
@@ -211,6 +215,7 @@ impl Connector for FileConnector {
     }
 
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        self.require_open()?;
         keys.iter().map(|key| interrupt::check().and_then(|()| self.read(key, options))).collect()
     }
 

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat, renameat_with,
     unlinkat,
@@ -40,6 +39,7 @@ use super::PART;
 use super::directory::{FileName, PublishError};
 use crate::interrupt;
 use crate::key::ObjectId;
+use crate::process::PerProcess;
 
 /// Up to this size, in bytes, an object under a new name is written under it at once.
 const SMALL: usize = 128 << 10;
@@ -49,7 +49,7 @@ pub(super) const DRAFT: &str = ".crossdock-";
 
 pub(super) struct Publisher {
     /// The empty file that markers are links to.
-    empty: ArcSwapOption<OwnedFd>,
+    empty: PerProcess<OwnedFd>,
     /// Unnamed files cannot be had here.
     direct: AtomicBool,
 }
@@ -61,7 +61,7 @@ fn during(action: &'static str) -> impl Fn(Errno) -> PublishError {
 
 impl Publisher {
     pub(super) fn new(direct: bool) -> Self {
-        Self { empty: ArcSwapOption::empty(), direct: AtomicBool::new(direct) }
+        Self { empty: PerProcess::empty(), direct: AtomicBool::new(direct) }
     }
 
     pub(super) fn publish(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
@@ -109,8 +109,8 @@ impl Publisher {
     }
 
     fn mark(&self, dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
-        if let Some(empty) = &*self.empty.load() {
-            match link_file(empty, dir, name.marker()) {
+        if let Some(empty) = self.empty.load() {
+            match link_file(&empty, dir, name.marker()) {
                 // No link left of it, too many, or made in a directory that has gone since: a new one.
                 Err(Errno::NOENT | Errno::MLINK | Errno::XDEV | Errno::STALE | Errno::BADF) => {}
                 Err(Errno::EXIST) => return Ok(()),
@@ -123,7 +123,7 @@ impl Publisher {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(cause) => return Err(cause),
         }
-        self.empty.store(Some(Arc::new(empty)));
+        self.empty.store(Arc::new(empty));
         Ok(())
     }
 }
