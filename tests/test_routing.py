@@ -7,8 +7,9 @@ import random
 import subprocess
 from unittest import mock
 
-from conftest import EXAMPLES
 from proxystore.connectors.multi import MultiConnector, MultiConnectorError
+
+from conftest import EXAMPLES
 
 SEED = 20261122
 POLICY_SETS = 4_000

@@ -11,12 +11,13 @@ import pickle
 import tempfile
 
 import dask
-from crossdock.connectors.file import FileConnector
-from crossdock.connectors.multi import MultiConnector, Policy
 from distributed import Client, LocalCluster
 from proxystore.proxy import Proxy
 from proxystore.store import Store, get_store
 from proxystore.store.utils import get_key
+
+from crossdock.connectors.file import FileConnector
+from crossdock.connectors.multi import MultiConnector, Policy
 
 
 def reverse(data: bytes) -> Proxy[bytes]:

@@ -11,13 +11,14 @@ import sys
 import tempfile
 
 import parsl
-from crossdock.connectors.file import FileConnector
-from crossdock.connectors.multi import MultiConnector, Policy
 from parsl.config import Config
 from parsl.executors import HighThroughputExecutor
 from proxystore.proxy import Proxy
 from proxystore.store import Store
 from proxystore.store.utils import get_key
+
+from crossdock.connectors.file import FileConnector
+from crossdock.connectors.multi import MultiConnector, Policy
 
 
 @parsl.python_app

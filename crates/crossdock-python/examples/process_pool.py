@@ -13,11 +13,12 @@ import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from crossdock.connectors.file import FileConnector
-from crossdock.connectors.multi import MultiConnector, Policy
 from proxystore.proxy import Proxy
 from proxystore.store import Store, get_store
 from proxystore.store.utils import get_key
+
+from crossdock.connectors.file import FileConnector
+from crossdock.connectors.multi import MultiConnector, Policy
 
 
 def count_words(text: str) -> tuple[int, Proxy[str]]:

@@ -3,7 +3,7 @@
 use crossdock::{Error, PutOptions, Result};
 use pyo3::prelude::*;
 
-use crate::errors::with_leftovers;
+use crate::errors::{final_exception, pass, with_leftovers};
 use crate::object::Object;
 
 /// One way for objects. Each decides by itself when it lets go of the interpreter lock.
@@ -66,6 +66,24 @@ pub(crate) fn undo<'py>(
     written: Vec<Bound<'py, PyAny>>,
     error: Error,
 ) -> Error {
-    let stuck = written.into_iter().filter(|key| channel.evict(py, key).is_err()).collect();
-    with_leftovers(py, error, stuck)
+    evict_all(py, written, error, |key| channel.evict(py, key))
+}
+
+/// Evicts every key; those that resist are named in the error. Ctrl-C in between comes out, once all were tried.
+pub(crate) fn evict_all<'py>(
+    py: Python<'py>,
+    written: Vec<Bound<'py, PyAny>>,
+    error: Error,
+    evict: impl Fn(&Bound<'py, PyAny>) -> Result<()>,
+) -> Error {
+    let mut raised = None;
+    let mut resists = |key: &Bound<'py, PyAny>| match evict(key) {
+        Ok(()) => false,
+        Err(failed) => {
+            raised = raised.take().or_else(|| final_exception(py, &failed));
+            true
+        }
+    };
+    let stuck: Vec<_> = written.into_iter().filter(|key| resists(key)).collect();
+    with_leftovers(py, raised.map_or(error, pass), stuck)
 }

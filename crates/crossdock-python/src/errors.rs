@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crossdock::{Error, ErrorKind, Key};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -116,6 +116,17 @@ fn kind_of(py: Python<'_>, raised: &PyErr) -> Option<ErrorKind> {
     }
     let kind: String = raised.value(py).getattr("kind").ok()?.extract().ok()?;
     ErrorKind::from_word(&kind)
+}
+
+/// Whether nobody may hold this up: Ctrl-C and its like.
+pub(crate) fn is_final(py: Python<'_>, raised: &PyErr) -> bool {
+    !raised.is_instance_of::<PyException>(py)
+}
+
+/// The exception in an error, if nobody may hold it up.
+pub(crate) fn final_exception(py: Python<'_>, error: &Error) -> Option<PyErr> {
+    let raised = Baggage::of(error)?.raised.as_ref()?;
+    is_final(py, raised).then(|| raised.clone_ref(py))
 }
 
 /// An exception of ours on its way through our errors, such as a `TypeError`.

@@ -14,9 +14,20 @@ macro_rules! key_class {
     ($name:ident, $module:literal, $class:literal) => {
         pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
             static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            CLASS.import(py, $module, $class)
+            let class = CLASS.get_or_try_init(py, || key_class(py, $module, $class))?;
+            Ok(class.bind(py))
         }
     };
+}
+
+/// # Errors
+/// `TypeError` for what is no class of tuples.
+fn key_class(py: Python<'_>, module: &str, name: &str) -> PyResult<Py<PyType>> {
+    let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
+    if class.is_subclass_of::<PyTuple>()? {
+        return Ok(class.unbind());
+    }
+    Err(PyTypeError::new_err(format!("{module}.{name} must be a class of tuples")))
 }
 
 key_class!(local_key, "crossdock.connectors.local", "LocalKey");
@@ -31,10 +42,9 @@ pub(crate) fn new_tuple<'py, const N: usize>(
     items: [Bound<'py, PyAny>; N],
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
-    debug_assert!(class.is_subclass_of::<PyTuple>().unwrap_or(false));
     let arguments = PyTuple::new(py, [PyTuple::new(py, items)?])?;
     // SAFETY: the slot of the type `tuple` is a constructor (a null one would be `None`); it takes a subclass of `tuple`,
-    // which all key classes are, a tuple of arguments, and no keywords. It returns a new reference, or null and an
+    // which `key_class` has made sure of, a tuple of arguments, and no keywords. It returns a new reference, or null and an
     // exception.
     unsafe {
         let slot = ffi::PyType_GetSlot(&raw mut ffi::PyTuple_Type, ffi::Py_tp_new);
@@ -59,14 +69,18 @@ pub(crate) fn is_foreign(key: &Bound<'_, PyAny>, first_field: &str) -> bool {
 }
 
 pub(crate) fn invalid(key: &Bound<'_, PyAny>, wanted: &str) -> Error {
-    let message = format!(
-        "{} is not a key of this connector, whose keys are {wanted}; use keys as put returned them",
-        type_name(key)
-    );
+    let class = type_name(key);
+    let message = if wanted.starts_with(&class) {
+        format!("a field of this {class} is not as it can be: {wanted}; use keys as put returned them")
+    } else {
+        format!("{class} is not a key of this connector, whose keys are {wanted}; use keys as put returned them")
+    };
     Error::new(ErrorKind::InvalidKey, message)
 }
 
-const FILE_KEY: &str = "FileKey(filename, size, checksum)";
+/// What keys look like, for messages.
+pub(crate) const LOCAL_KEY: &str = "LocalKey(id: str)";
+const FILE_KEY: &str = "FileKey(filename: str, size: int or None, checksum: 16 hexadecimal digits or None)";
 
 /// The key of a native connector.
 pub(crate) fn to_native(key: &Bound<'_, PyAny>) -> Result<Key> {
@@ -117,5 +131,5 @@ pub(crate) fn local_id(key: &Bound<'_, PyAny>, tuple: &Bound<'_, PyTuple>) -> Re
         _ => None,
     };
     let id = id.as_ref().and_then(|id| id.cast::<PyString>().ok()).and_then(|id| id.to_str().ok());
-    id.map(ObjectId::from).ok_or_else(|| invalid(key, "LocalKey(id)"))
+    id.map(ObjectId::from).ok_or_else(|| invalid(key, LOCAL_KEY))
 }

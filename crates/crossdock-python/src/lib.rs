@@ -19,6 +19,7 @@ mod policy;
 mod signals;
 mod slot;
 mod stats;
+mod store;
 mod text;
 
 use pyo3::prelude::*;

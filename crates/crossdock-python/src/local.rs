@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossdock::connectors::LocalOptions;
 use crossdock::{Error, ErrorKind, ObjectId, Opener, PutOptions, Result, process};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::{Channel, undo};
@@ -14,14 +15,15 @@ use crate::errors::{pass, raise};
 use crate::keys;
 use crate::object::{Object, size_of, view_of};
 use crate::options::put_options;
+use crate::store::Store;
 
 /// The native part of `crossdock.connectors.local.LocalConnector`.
 #[pyclass(frozen, subclass, module = "crossdock._crossdock")]
 pub(crate) struct LocalBase(OnceLock<Local>);
 
 struct Local {
-    /// From `LocalKey` to `bytes`; perhaps somebody else's dictionary.
-    store: Py<PyDict>,
+    /// From `LocalKey` to `bytes`.
+    store: Store,
     max_total_bytes: Option<u64>,
     used: AtomicU64,
     zero_copy: bool,
@@ -46,15 +48,16 @@ impl Local {
         let tuple = match key.cast::<PyTuple>() {
             Ok(tuple) => tuple,
             Err(_) => {
-                listed = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+                listed = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
                 &listed
             }
         };
-        match self.store.bind(py).get_item(tuple) {
+        match self.store.get(py, tuple) {
             Ok(Some(object)) => Ok(Some(object)),
             Ok(None) => self.refuse_foreign(key, tuple).map(|_| None),
             // What cannot be hashed is no key.
-            Err(_) => Err(keys::invalid(key, "LocalKey(id)")),
+            Err(raised) if raised.is_instance_of::<PyTypeError>(py) => Err(keys::invalid(key, keys::LOCAL_KEY)),
+            Err(raised) => Err(pass(raised)),
         }
     }
 
@@ -85,23 +88,21 @@ impl Local {
         self.used.store(self.used.load(Ordering::Relaxed).saturating_sub(size), Ordering::Relaxed);
     }
 
-    /// Puts another object in place of the one that is there.
-    fn replace<'py>(
+    /// Puts an object in place of the one that is there, if one is. The bytes were made before anybody looked: in between,
+    /// no other thread gets a turn.
+    fn insert<'py>(
         &self,
         py: Python<'py>,
         key: &Bound<'py, PyAny>,
-        present: &Bound<'py, PyAny>,
-        object: &Object<'py>,
+        bytes: &Bound<'py, PyBytes>,
+        present: Option<&Bound<'py, PyAny>>,
     ) -> Result<()> {
-        self.insert(py, key, object)?;
-        self.release(size_of(present));
-        Ok(())
-    }
-
-    fn insert<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>, object: &Object<'py>) -> Result<()> {
-        let bytes = object.to_pybytes()?;
-        self.reserve(object.size() as u64)?;
-        self.store.bind(py).set_item(key, bytes).map_err(pass)
+        let freed = present.map_or(0, size_of);
+        self.release(freed);
+        self.reserve(bytes.as_bytes().len() as u64).inspect_err(|_| {
+            self.used.store(self.used.load(Ordering::Relaxed).saturating_add(freed), Ordering::Relaxed);
+        })?;
+        self.store.set(py, key, bytes).map_err(pass)
     }
 
     fn handed_out<'py>(&self, object: Bound<'py, PyAny>, view: Option<bool>) -> Result<Bound<'py, PyAny>> {
@@ -113,8 +114,9 @@ impl Channel for LocalBase {
     fn put<'py>(&self, py: Python<'py>, object: &Object<'py>, options: &PutOptions) -> Result<Bound<'py, PyAny>> {
         let local = self.open()?;
         LocalOptions::new().properties().require(options.durability)?;
+        let bytes = object.to_pybytes()?;
         let key = local.new_key(py)?;
-        local.insert(py, &key, object)?;
+        local.insert(py, &key, &bytes, None)?;
         Ok(key)
     }
 
@@ -165,9 +167,10 @@ impl Channel for LocalBase {
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<()> {
         let local = self.open()?;
         if let Some(object) = local.find(py, key)? {
-            let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
-            local.store.bind(py).del_item(tuple).map_err(pass)?;
-            local.release(size_of(&object));
+            let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
+            if local.store.remove(py, &tuple).map_err(pass)? {
+                local.release(size_of(&object));
+            }
         }
         Ok(())
     }
@@ -192,16 +195,17 @@ impl Channel for LocalBase {
     ) -> Result<()> {
         let local = self.open()?;
         LocalOptions::new().properties().require(options.durability)?;
+        let bytes = object.to_pybytes()?;
         let present = local.find(py, key)?;
-        let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, "LocalKey(id)"))?;
+        let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
         let own = || {
             let class = keys::local_key(py)?;
             keys::new_tuple(class, [tuple.get_item(0)?])
         };
         match present {
-            None => local.insert(py, &own().map_err(pass)?, object),
-            Some(present) if present.eq(object.to_pybytes()?).map_err(pass)? => Ok(()),
-            Some(present) if !local.write_once => local.replace(py, &own().map_err(pass)?, &present, object),
+            Some(present) if present.eq(&bytes).map_err(pass)? => Ok(()),
+            None => local.insert(py, &own().map_err(pass)?, &bytes, None),
+            Some(present) if !local.write_once => local.insert(py, &own().map_err(pass)?, &bytes, Some(&present)),
             Some(_) => Err(Error::already_exists(&keys::local_id(key, &tuple)?)),
         }
     }
@@ -221,14 +225,16 @@ impl LocalBase {
 
     fn _setup(
         &self,
-        store: Bound<'_, PyDict>,
+        py: Python<'_>,
+        store: &Bound<'_, PyAny>,
         max_total_bytes: Option<u64>,
         zero_copy: bool,
         write_once: bool,
     ) -> PyResult<()> {
-        let used = store.values().iter().map(|object| size_of(&object)).sum();
+        let store = Store::new(store);
+        let used = store.size(py)?;
         let local = Local {
-            store: store.unbind(),
+            store,
             max_total_bytes,
             used: AtomicU64::new(used),
             zero_copy,
@@ -379,6 +385,6 @@ impl LocalBase {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.0.get().map_or(Ok(()), |local| visit.call(&local.store))
+        self.0.get().map_or(Ok(()), |local| local.store.traverse(&visit))
     }
 }

@@ -13,11 +13,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::channel::Channel;
-use crate::errors::{pass, raise, with_leftovers};
+use crate::channel::{Channel, evict_all};
+use crate::errors::{pass, raise};
 use crate::object::Object;
 use crate::options::{put_options, tags};
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, parse_size};
 use crate::slot::Slot;
 use crate::{batch, keys};
 
@@ -29,7 +29,12 @@ struct Multi {
     dispatcher: Dispatcher,
     /// In the order of the dispatcher's lanes.
     slots: Vec<Slot>,
+    /// How many multi-connectors stand in each other, this one included.
+    depth: usize,
 }
+
+/// As in configs and keys: far more than anybody needs, far less than a stack has room for.
+const MAX_DEPTH: usize = 16;
 
 /// A key taken apart: the place of its connector, and that connector's own key.
 type Located<'py> = (usize, Bound<'py, PyAny>);
@@ -37,6 +42,11 @@ type Located<'py> = (usize, Bound<'py, PyAny>);
 impl MultiBase {
     fn multi(&self) -> Result<&Multi> {
         self.0.get().ok_or_else(|| Error::new(ErrorKind::Closed, "the multi-connector was never built"))
+    }
+
+    /// How many multi-connectors stand in each other, this one included; `None` if it was not built.
+    pub(crate) fn depth(&self) -> Option<usize> {
+        self.0.get().map(|multi| multi.depth)
     }
 
     fn built(&self, py: Python<'_>) -> PyResult<&Multi> {
@@ -132,12 +142,13 @@ impl Channel for MultiBase {
             };
             shares.iter().map(one).collect()
         };
-        let undo = |written: Vec<(usize, Bound<'py, PyAny>)>, error| {
-            let stuck = written.into_iter().filter(|(place, own)| multi.slots[*place].evict(py, own).is_err());
-            match stuck.map(|(place, own)| multi.key(py, place, own)).collect() {
-                Ok(keys) => with_leftovers(py, error, keys),
-                Err(failed) => failed,
-            }
+        let undo = |written: Vec<(usize, Bound<'py, PyAny>)>, error| match written
+            .into_iter()
+            .map(|(place, own)| multi.key(py, place, own))
+            .collect()
+        {
+            Ok(keys) => evict_all(py, keys, error, |key| multi.at(py, key, |slot, own| slot.evict(py, own))),
+            Err(failed) => failed,
         };
         let written = multi.dispatcher.put_batch(&sizes, options, hostname.as_deref(), write, undo)?;
         written.into_iter().map(|(place, own)| multi.key(py, place, own)).collect()
@@ -189,7 +200,7 @@ impl Channel for MultiBase {
         let hostname = multi.replaced_hostname(py)?;
         let request = multi.request(object.map(size), options, hostname.as_deref());
         let cannot = RefCell::new(Vec::new());
-        let made = multi.dispatcher.put(&request, |place| {
+        let made = multi.dispatcher.new_key(&request, |place| {
             let made = multi.slots[place].new_key(py, object, options).transpose();
             if made.is_none() {
                 cannot.borrow_mut().push(multi.dispatcher.lanes()[place].name.clone());
@@ -240,14 +251,24 @@ impl MultiBase {
             });
         }
         let dispatcher = Dispatcher::new(lanes, Hostname::from_environment()).map_err(|error| raise(py, &error))?;
+        let depth = 1 + slots.iter().map(Slot::depth).max().unwrap_or(0);
+        if depth > MAX_DEPTH {
+            let message = format!("more than {MAX_DEPTH} multi-connectors stand in each other; flatten some");
+            return Err(raise(py, &Error::new(ErrorKind::InvalidConfig, message)));
+        }
         self.0
-            .set(Multi { dispatcher, slots })
+            .set(Multi { dispatcher, slots, depth })
             .map_err(|_| crate::errors::type_error("the connector was built already"))
     }
 
-    /// Whether this is the first time.
-    fn _close(&self) -> bool {
-        self.0.get().is_some_and(|multi| multi.dispatcher.close())
+    fn _is_closed(&self) -> bool {
+        self.0.get().is_none_or(|multi| multi.dispatcher.require_open().is_err())
+    }
+
+    fn _close(&self) {
+        if let Some(multi) = self.0.get() {
+            multi.dispatcher.close();
+        }
     }
 
     /// The names of all connectors, in the order in which they are asked.
@@ -258,7 +279,9 @@ impl MultiBase {
 
     /// The connector at that place, opened now if need be.
     fn _connector<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
-        self.built(py)?.slots[place].connector(py)
+        let multi = self.built(py)?;
+        multi.dispatcher.require_open().map_err(|error| raise(py, &error))?;
+        multi.slots[place].connector(py)
     }
 
     /// The connector at that place, if it is open.
@@ -271,12 +294,16 @@ impl MultiBase {
     fn _explain(
         &self,
         py: Python<'_>,
-        size_bytes: Option<u64>,
+        size_bytes: Option<&Bound<'_, PyAny>>,
         subset_tags: &Bound<'_, PyAny>,
         superset_tags: &Bound<'_, PyAny>,
     ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>)>)> {
         let multi = self.built(py)?;
-        let options = put_options(Some(subset_tags), Some(superset_tags), None)?;
+        let mut options = PutOptions::new();
+        // One frame of our own Python code is in between.
+        options.subset_tags = tags("subset_tags", Some(subset_tags), 2)?;
+        options.superset_tags = tags("superset_tags", Some(superset_tags), 2)?;
+        let size_bytes = size_bytes.map(|size| parse_size("size_bytes", size)).transpose()?;
         let hostname = multi.replaced_hostname(py).map_err(|error| raise(py, &error))?;
         let explanation = multi.dispatcher.explain(&multi.request(size_bytes, &options, hostname.as_deref()));
         let verdicts = explanation.verdicts.into_iter().map(|verdict| {
@@ -491,5 +518,5 @@ fn entry_name(entry: &Bound<'_, PyAny>) -> String {
 /// The tags as a list of strings, once and for all.
 #[pyfunction]
 pub(crate) fn read_tags(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    tags(argument, Some(given))
+    tags(argument, Some(given), 2)
 }

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::errors::{pass, type_error, type_name};
 
@@ -27,7 +27,8 @@ enum Memory<'py> {
     /// Immutable: borrowed.
     Bytes(Bound<'py, PyBytes>),
     /// Somebody may change it as soon as we look away: copied when it is needed.
-    Buffer(Buffer),
+    /// Its size in bytes.
+    Buffer(usize),
 }
 
 impl<'py> Object<'py> {
@@ -38,14 +39,21 @@ impl<'py> Object<'py> {
             return Ok(Self { given: given.clone(), memory: Memory::Bytes(bytes.clone()) });
         }
         let buffer = Buffer::of(given).map_err(|raised| refuse(given, raised))?;
-        Ok(Self { given: given.clone(), memory: Memory::Buffer(buffer) })
+        if holds_references(given) {
+            let class = type_name(given);
+            return Err(type_error(format!(
+                "this {class} holds references to Python objects, not bytes; serialize it first"
+            )));
+        }
+        // Given back at once: a connector of Python may want to resize or release what it gets.
+        Ok(Self { given: given.clone(), memory: Memory::Buffer(buffer.size()) })
     }
 
     /// Its size in bytes.
     pub(crate) fn size(&self) -> usize {
         match &self.memory {
             Memory::Bytes(bytes) => bytes.as_bytes().len(),
-            Memory::Buffer(buffer) => buffer.size(),
+            Memory::Buffer(size) => *size,
         }
     }
 
@@ -53,7 +61,10 @@ impl<'py> Object<'py> {
     pub(crate) fn to_pybytes(&self) -> Result<Bound<'py, PyBytes>> {
         match &self.memory {
             Memory::Bytes(bytes) => Ok(bytes.clone()),
-            Memory::Buffer(buffer) => copy(self.given.py(), buffer),
+            Memory::Buffer(size) => {
+                let buffer = Buffer::of(&self.given).map_err(pass)?;
+                if buffer.size() == *size { copy(self.given.py(), &buffer) } else { Err(pass(resized())) }
+            }
         }
     }
 
@@ -62,6 +73,16 @@ impl<'py> Object<'py> {
         // A Python object as owner is given back with the interpreter lock held, as whoever asks keeps a clone.
         Ok(Bytes::from_owner(PyBackedBytes::from(self.to_pybytes()?)))
     }
+}
+
+fn resized() -> PyErr {
+    PyValueError::new_err("the object was resized while it was put; put it again")
+}
+
+/// References to objects are of use to nobody else.
+fn holds_references(given: &Bound<'_, PyAny>) -> bool {
+    let format = || PyMemoryView::from(given)?.getattr("format")?.extract::<String>();
+    !given.is_instance_of::<PyByteArray>() && format().is_ok_and(|format| format.contains('O'))
 }
 
 fn refuse(given: &Bound<'_, PyAny>, raised: PyErr) -> PyErr {
@@ -128,7 +149,7 @@ pub(crate) fn size_of(object: &Bound<'_, PyAny>) -> u64 {
         Err(_) => PyMemoryView::from(object).and_then(|view| view.getattr("nbytes")?.extract()),
     };
     // Connectors of Python may answer with what is no buffer.
-    size.or_else(|_| object.len()).unwrap_or(0) as u64
+    size.unwrap_or(0) as u64
 }
 
 #[expect(unsafe_code, reason = "the way of the bytes")]

@@ -19,40 +19,41 @@ pub(crate) fn put_options(
     durability: Option<&str>,
 ) -> PyResult<PutOptions> {
     let mut options = PutOptions::new();
-    options.subset_tags = tags("subset_tags", subset_tags)?;
-    options.superset_tags = tags("superset_tags", superset_tags)?;
+    options.subset_tags = tags("subset_tags", subset_tags, 1)?;
+    options.superset_tags = tags("superset_tags", superset_tags, 1)?;
     options.durability = durability.map(parse_durability).transpose()?;
     Ok(options)
 }
 
-/// Tags are read once, here, so that whatever they come from may be used up by it.
-pub(crate) fn tags(argument: &str, given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
+/// Tags are read once, here, so that whatever they come from may be used up by it. `frames` of Python are between the caller's
+/// and here, his included.
+pub(crate) fn tags(argument: &str, given: Option<&Bound<'_, PyAny>>, frames: i32) -> PyResult<Vec<String>> {
     let Some(given) = given else { return Ok(Vec::new()) };
     if given.cast_exact::<PyTuple>().is_ok_and(PyTupleMethods::is_empty) {
         return Ok(Vec::new());
     }
     if let Ok(text) = given.cast::<PyString>() {
-        warn_of_letters(argument, text)?;
+        warn_of_letters(argument, text, frames)?;
     }
     let wrong = |what: String| type_error(format!("{argument} must be an iterable of strings, not {what}"));
     let tag = |tag: PyResult<Bound<'_, PyAny>>| {
         let tag = tag?;
         match tag.cast::<PyString>() {
             Ok(text) => Ok(text.to_str()?.to_owned()),
-            Err(_) => Err(wrong(format!("one with a {} in it", type_name(&tag)))),
+            Err(_) => Err(wrong(format!("one that holds: {}", type_name(&tag)))),
         }
     };
     given.try_iter().map_err(|_| wrong(type_name(given)))?.map(tag).collect()
 }
 
-fn warn_of_letters(argument: &str, text: &Bound<'_, PyString>) -> PyResult<()> {
+fn warn_of_letters(argument: &str, text: &Bound<'_, PyString>, frames: i32) -> PyResult<()> {
     let py = text.py();
     let text = text.to_string_lossy();
     let shown: String = text.chars().take(40).collect();
     let message =
         format!("{argument}={shown:?} is a string, whose letters are taken as tags; write [{shown:?}] for one tag");
     let message = CString::new(message).map_err(|_| PyValueError::new_err("a tag contains a null character"))?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, frames)
 }
 
 pub(crate) fn parse_durability(word: &str) -> PyResult<Durability> {

@@ -30,8 +30,8 @@ impl CompiledPolicy {
             .priority(parse_priority(priority)?)
             .min_size_bytes(parse_size("min_size_bytes", min_size_bytes)?)
             .max_size_bytes(parse_size("max_size_bytes", max_size_bytes)?)
-            .subset_tags(tags("subset_tags", Some(subset_tags))?)
-            .superset_tags(tags("superset_tags", Some(superset_tags))?)
+            .subset_tags(tags("subset_tags", Some(subset_tags), 2)?)
+            .superset_tags(tags("superset_tags", Some(superset_tags), 2)?)
             .fallback(fallback);
         builder = match host_pattern {
             None => builder,
@@ -56,8 +56,12 @@ impl CompiledPolicy {
         subset_tags: Option<&Bound<'_, PyAny>>,
         superset_tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        let subset = subset_tags.map(|given| tags("subset_tags", Some(given))).transpose()?;
-        let superset = superset_tags.map(|given| tags("superset_tags", Some(given))).transpose()?;
+        let subset = subset_tags.map(|given| tags("subset_tags", Some(given), 2)).transpose()?;
+        let superset = superset_tags.map(|given| tags("superset_tags", Some(given), 2)).transpose()?;
+        // ProxyStore compares whatever it is given.
+        if size_bytes.is_some_and(|size| size.lt(0).unwrap_or(false)) {
+            return Ok(false);
+        }
         let mut request = Request::new();
         request.size = size_bytes.map(|size| parse_size("size_bytes", size)).transpose()?;
         request.subset_tags = subset.as_deref();
@@ -89,7 +93,7 @@ fn parse_priority(given: &Bound<'_, PyAny>) -> PyResult<i64> {
 }
 
 /// A size in bytes. Sizes beyond all objects count as the largest there is, whole floats such as 1e6 as what they are.
-fn parse_size(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
+pub(crate) fn parse_size(name: &str, given: &Bound<'_, PyAny>) -> PyResult<u64> {
     if given.is_instance_of::<PyInt>() {
         if given.lt(0)? {
             return Err(PyValueError::new_err(format!(

@@ -2,12 +2,13 @@
 
 use crossdock::{Error, ErrorKind, PutOptions, Result};
 use once_cell::race::OnceBox;
+use pyo3::exceptions::{PyAttributeError, PyImportError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::Channel;
-use crate::errors::{because, in_slot, raise};
+use crate::errors::{because, in_slot, is_final, pass, raise, type_error};
 use crate::file::FileBase;
 use crate::foreign::Foreign;
 use crate::local::LocalBase;
@@ -52,6 +53,9 @@ impl Child {
         if let Ok(multi) = connector.cast::<MultiBase>()
             && is("crossdock.connectors.multi", "MultiConnector")?
         {
+            if multi.get().depth().is_none() {
+                return Err(type_error("the MultiConnector was never built"));
+            }
             return Ok(Self::Multi(multi.clone().unbind()));
         }
         Foreign::new(connector).map(Self::Foreign)
@@ -63,6 +67,14 @@ impl Child {
             Self::File(file) => file.get(),
             Self::Multi(multi) => multi.get(),
             Self::Foreign(foreign) => foreign,
+        }
+    }
+
+    /// How many multi-connectors stand in each other from here on.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Multi(multi) => multi.get().depth().unwrap_or(0),
+            _ => 0,
         }
     }
 
@@ -105,8 +117,15 @@ impl Slot {
             return Err(Error::new(ErrorKind::Dormant, "the connector is dormant on this host"));
         };
         opener.bind(py).call0().and_then(|connector| Child::new(&connector)).map_err(|raised| {
-            let message = format!("the connector cannot be opened: {raised}");
-            because(Error::new(ErrorKind::Unavailable, message), raised)
+            if is_final(py, &raised) {
+                return pass(raised);
+            }
+            let error = Error::new(ErrorKind::Unavailable, format!("the connector cannot be opened: {raised}"));
+            // What is wrong in the code or in the config heals by no retry.
+            let is_mistake = raised.is_instance_of::<PyImportError>(py)
+                || raised.is_instance_of::<PyAttributeError>(py)
+                || raised.is_instance_of::<PyTypeError>(py);
+            because(if is_mistake { error.permanent() } else { error }, raised)
         })
     }
 
@@ -119,6 +138,10 @@ impl Slot {
     /// The connector, if it is open already.
     pub(crate) fn opened<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.child.get().map(|child| child.connector().bind(py).clone())
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.child.get().map_or(0, Child::depth)
     }
 
     pub(crate) fn name(&self, py: Python<'_>) -> String {

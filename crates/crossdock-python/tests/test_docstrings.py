@@ -7,8 +7,9 @@ import importlib
 import inspect
 import pkgutil
 
-import crossdock
 import pytest
+
+import crossdock
 
 MODULES = ['crossdock'] + [
     module.name

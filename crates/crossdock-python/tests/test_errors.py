@@ -89,14 +89,22 @@ def test_every_kind_has_one_class() -> None:
 @pytest.mark.parametrize('name', CLASSES)
 def test_exceptions_survive_pickle_and_copy(name: str) -> None:
     error = CLASSES[name](
-        'why', connector='a/b', operation='put', retryable=True, keys=[MultiKey('a', FileKey('name'))],
+        'why',
+        connector='a/b',
+        operation='put',
+        retryable=True,
+        keys=[MultiKey('a', FileKey('name'))],
     )
     error.add_note('noted')
     twins = [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
     for twin in [*twins, copy.copy(error), copy.deepcopy(error)]:
         assert type(twin) is type(error) and str(twin) == 'why' and twin.args == error.args
         assert (twin.kind, twin.connector, twin.operation, twin.retryable, twin.keys) == (
-            error.kind, 'a/b', 'put', True, [MultiKey('a', FileKey('name'))],
+            error.kind,
+            'a/b',
+            'put',
+            True,
+            [MultiKey('a', FileKey('name'))],
         )
         assert twin.__notes__ == ['noted']
 
@@ -107,7 +115,11 @@ def test_an_exception_that_was_raised_survives_too(tmp_path: pathlib.Path) -> No
         connector.get(MultiKey('outer', MultiKey('only', FileKey('../x'))))
     error = raised.value
     assert (error.kind, error.connector, error.operation, error.retryable, error.keys) == (
-        'invalid_key', 'outer/only', 'get', False, [],
+        'invalid_key',
+        'outer/only',
+        'get',
+        False,
+        [],
     )
     twin = pickle.loads(pickle.dumps(error))
     assert str(twin) == str(error) and vars(twin) == vars(error)
@@ -178,8 +190,19 @@ def test_a_local_key_of_another_process_is_refused() -> None:
 
 
 HOSTILE = [
-    '../victim', '/etc/passwd', '..', '.', '', 'a/b', 'x\0y', '../objects/victim', 'victim.ready', 'ä' * 300,
-    str(uuid.UUID(int=0)) + '/..', '\udcff', '%2e%2e/victim',
+    '../victim',
+    '/etc/passwd',
+    '..',
+    '.',
+    '',
+    'a/b',
+    'x\0y',
+    '../objects/victim',
+    'victim.ready',
+    'ä' * 300,
+    str(uuid.UUID(int=0)) + '/..',
+    '\udcff',
+    '%2e%2e/victim',
 ]
 
 
@@ -284,7 +307,8 @@ def test_unknown_and_dormant_connectors_are_told_apart() -> None:
         {'here': (LOCAL, {}, {}), 'there': (LOCAL, {}, {'host_pattern': 'no-such-host'})},
     )
     for name, error, text in (
-        ('nowhere', exceptions.UnknownConnectorError, 'does not exist'), ('there', exceptions.DormantError, 'dormant'),
+        ('nowhere', exceptions.UnknownConnectorError, 'does not exist'),
+        ('there', exceptions.DormantError, 'dormant'),
     ):
         for call in with_key(connector, MultiKey(name, LocalKey('x'))).values():
             with pytest.raises(error, match=text) as raised:

@@ -119,9 +119,7 @@ def test_stats_count_calls_objects_and_bytes(kind: str, tmp_path: pathlib.Path) 
         connector.get_batch(keys)
         assert [connector.exists(each) for each in (key, keys[0])] == [True, False]
         stats = connector.stats()
-    counted = {
-        name: tuple(figures[each] for each in FIGURES[:4]) for name, figures in stats['only'].items()
-    }
+    counted = {name: tuple(figures[each] for each in FIGURES[:4]) for name, figures in stats['only'].items()}
     assert counted == {
         'put': (1, 1, 16, 0),
         'put_batch': (1, 3, 6, 0),

@@ -22,7 +22,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from helpers import Child, class_path, elsewhere, in_fork
 from proxystore.connectors import file as upstream_file
 from proxystore.connectors import local as upstream_local
 from proxystore.connectors import multi as upstream_multi
@@ -31,6 +30,7 @@ from proxystore.store import Store
 
 from crossdock.connectors import file, local, multi
 from crossdock.exceptions import InvalidConfigError, InvalidKeyError, NoRouteError, UnavailableError
+from helpers import Child, class_path, elsewhere, in_fork
 
 HERE = re.escape(socket.gethostname())
 
@@ -509,16 +509,17 @@ def test_09_a_key_reaches_nothing_outside_of_its_directory(tmp_path: pathlib.Pat
     assert sorted(each.name for each in tmp_path.iterdir()) == ['ours', 'secret', 'secret.ready', 'theirs']
 
 
+INOTIFY = {0x002: 'modify', 0x040: 'move', 0x080: 'move', 0x100: 'create', 0x200: 'delete'}
+
+
 class Watch:
     """What happens in a directory, in its order: the kernel's own account (inotify)."""
-
-    NAMES = {0x002: 'modify', 0x040: 'move', 0x080: 'move', 0x100: 'create', 0x200: 'delete'}
 
     def __init__(self, directory: pathlib.Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self.fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         assert self.fd >= 0
-        assert libc.inotify_add_watch(self.fd, os.fsencode(directory), sum(self.NAMES)) >= 0
+        assert libc.inotify_add_watch(self.fd, os.fsencode(directory), sum(INOTIFY)) >= 0
 
     def events(self) -> Iterator[tuple[str, str]]:
         while True:
@@ -529,7 +530,7 @@ class Watch:
             while data:
                 _, mask, _, length = struct.unpack_from('iIII', data)
                 name = data[16 : 16 + length].rstrip(b'\0').decode()
-                yield self.NAMES[mask & 0xFFF], name
+                yield INOTIFY[mask & 0xFFF], name
                 data = data[16 + length :]
 
     def __enter__(self) -> Watch:
@@ -598,7 +599,7 @@ def test_09_a_second_set_never_touches_what_is_being_read(tmp_path: pathlib.Path
     seen: list[Any] = []
 
     def opening(path: str, mode: str, **options: Any) -> Any:
-        opened = builtins.open(path, mode, **options)
+        opened = builtins.open(path, mode, **options)  # noqa: SIM115
         if 'w' in mode and not path.endswith('.ready'):
             seen.append(upstream_file.FileConnector(str(tmp_path / 'theirs')).get(key))
         return opened

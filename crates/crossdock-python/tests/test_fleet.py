@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import class_path, elsewhere
 from proxystore.connectors import file as upstream_file
 from proxystore.connectors import local as upstream_local
 from proxystore.connectors import multi as upstream_multi
@@ -21,6 +20,7 @@ from proxystore.store import Store, get_store, unregister_store
 
 import crossdock.proxystore
 from crossdock.connectors import file, local, multi
+from helpers import class_path, elsewhere
 
 OBJECTS = [b'', b'x', b'small object', bytes(range(256)) * 4, bytes(1_000_000)]
 UPSTREAM = {

@@ -226,7 +226,8 @@ def test_connectors_of_proxystore_are_children(tmp_path: pathlib.Path) -> None:
     connector.set(later, b'later')
     assert connector.get(later) == b'later' and type(later.connector_key) is upstream_file.FileKey
     assert [path for path, _, _ in connector.config().values()] == [
-        'proxystore.connectors.local.LocalConnector', 'proxystore.connectors.file.FileConnector',
+        'proxystore.connectors.local.LocalConnector',
+        'proxystore.connectors.file.FileConnector',
     ]
     twin = MultiConnector.from_config(connector.config())
     assert type(twin.connectors['files'].connector) is upstream_file.FileConnector
@@ -523,7 +524,10 @@ def test_arguments_of_close_go_where_they_are_taken(tmp_path: pathlib.Path) -> N
     files.put(b'object')
     connector.close(clear=True, flush=True)
     assert [child.calls for child in children] == [
-        [('close',)], [('close', True)], [('close', True, True)], [('close', {'clear': True, 'flush': True})],
+        [('close',)],
+        [('close', True)],
+        [('close', True, True)],
+        [('close', {'clear': True, 'flush': True})],
     ]
     assert not (tmp_path / 'objects').exists()
 

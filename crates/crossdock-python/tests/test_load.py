@@ -87,7 +87,9 @@ def test_every_shape_from_everywhere_builds_the_same(shape: str, way: str, tmp_p
     assert connector.connectors_by_priority == ['zebra', 'files', 'ant']
     assert list(connector.dormant_connectors or {}) == ['asleep']
     assert [type(each.connector) for each in connector.connectors.values()] == [
-        LocalConnector, FileConnector, LocalConnector,
+        LocalConnector,
+        FileConnector,
+        LocalConnector,
     ]
     assert connector.connectors['zebra'].policy == Policy(max_size_bytes=1000, priority=2, subset_tags=['a'])
     assert connector.connectors['files'].policy == Policy(min_size_bytes=10, fallback=True)
@@ -172,7 +174,9 @@ class Mine(LocalConnector):
 
 @pytest.mark.parametrize('shape', ['toml', 'json', 'nested', 'nested, our form', 'nested twice', 'dormant'])
 def test_a_text_imports_nothing_unless_it_may(
-    shape: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
+    shape: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = 'crossdock_test_side_effect'
     (tmp_path / f'{name}.py').write_text(MODULE)

@@ -28,7 +28,12 @@ def test_the_fields_and_their_defaults_are_those_of_proxystore() -> None:
     assert ours == dataclasses.asdict(upstream.Policy())
     assert list(ours) == FIELDS
     assert Policy(3, 'a.*', 1, 2, ['x'], ['y']) == Policy(
-        priority=3, host_pattern='a.*', min_size_bytes=1, max_size_bytes=2, subset_tags=['x'], superset_tags=['y'],
+        priority=3,
+        host_pattern='a.*',
+        min_size_bytes=1,
+        max_size_bytes=2,
+        subset_tags=['x'],
+        superset_tags=['y'],
     )
 
 
@@ -225,7 +230,10 @@ def test_a_few_thousand_random_questions_are_answered_as_by_proxystore() -> None
         low, high = sorted((rng.randrange(20), rng.randrange(20)))
         pattern: Any = rng.choice([None, rng.choice(PATTERNS), rng.sample(PATTERNS, rng.randrange(3))])
         fields = {
-            'host_pattern': pattern, 'min_size_bytes': low, 'max_size_bytes': high, 'subset_tags': some(),
+            'host_pattern': pattern,
+            'min_size_bytes': low,
+            'max_size_bytes': high,
+            'subset_tags': some(),
             'superset_tags': some(),
         }
         fields = {name: value for name, value in fields.items() if rng.random() < 0.6}

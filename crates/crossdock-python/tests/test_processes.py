@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_process
 
 from crossdock.connectors.file import FileConnector
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
 from crossdock.exceptions import InvalidKeyError
+from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_process
 
 CHILDREN = 64
 PUTS = 1000

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy
 import pytest
-from helpers import METHODS, class_path, elsewhere, in_fork, in_process, other_hostname
 from proxystore.connectors import file as upstream_file
 from proxystore.connectors import local as upstream_local
 from proxystore.connectors import multi as upstream_multi
@@ -36,6 +35,7 @@ from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, MultiConnectorError, Policy
 from crossdock.exceptions import AlreadyExistsError
 from crossdock.utils import hostname
+from helpers import METHODS, class_path, elsewhere, in_fork, in_process, other_hostname
 
 OTHER_HOST = 'nid0042'
 ARRAY = numpy.arange(3000.0).reshape(30, 100)
@@ -432,10 +432,8 @@ def test_connectors_may_be_called_as_the_arguments(tmp_path: pathlib.Path, names
 
 def test_connectors_called_as_the_arguments_may_be_dormant(tmp_path: pathlib.Path) -> None:
     connector = MultiConnector(
-        **{
-            'dormant_connectors': (FILE, {'store_dir': str(tmp_path / 'one')}, {}),
-            'connectors': (FILE, {'store_dir': str(tmp_path / 'two')}, {'host_pattern': OTHER_HOST}),
-        },
+        dormant_connectors=(FILE, {'store_dir': str(tmp_path / 'one')}, {}),
+        connectors=(FILE, {'store_dir': str(tmp_path / 'two')}, {'host_pattern': OTHER_HOST}),
     )
     assert list(connector.connectors) == ['dormant_connectors']
     assert list(connector.dormant_connectors or {}) == ['connectors']

@@ -11,6 +11,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+
 from helpers import GENEROUS, needs
 
 VERSION = '1.1.0'
@@ -18,7 +19,7 @@ CACHE = pathlib.Path(__file__).resolve().parents[3] / 'target' / 'upstream'
 FILES = ['connector_test.py', 'multi_test.py', 'file_test.py', 'local_test.py']
 # Five tests of any connector for each of three, 17 of the multi-connector, 4 of files, 1 of process memory.
 EXPECTED = 5 * 3 + 17 + 4 + 1
-CONFTEST = '''
+CONFTEST = """
 from unittest import mock
 
 import pytest
@@ -38,7 +39,7 @@ def connectors(request, tmp_path_factory):
     with make() as connector:
         with mock.patch.object(connector, 'close', side_effect=RuntimeError('the connector is for all tests')):
             yield connector
-'''
+"""
 
 
 def sdist() -> pathlib.Path:

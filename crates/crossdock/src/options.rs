@@ -123,7 +123,7 @@ impl GetOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyHint {
-    /// Its size in bytes. `None`: no size bound of a policy is checked.
+    /// Its size in bytes. `None`: connectors that take every size come first, then the others.
     pub size: Option<u64>,
     /// Its tags, and the durability that it will ask for.
     pub options: PutOptions,

@@ -118,6 +118,12 @@ impl Policy {
         self.max_size_bytes
     }
 
+    /// Whether objects of every size are taken, as far as their size counts.
+    #[must_use]
+    pub fn takes_every_size(&self) -> bool {
+        self.min_size_bytes == 0 && self.max_size_bytes >= MAX_SIZE_BYTES
+    }
+
     /// The tags that an object may have as its subset tags.
     #[must_use]
     pub fn subset_tags(&self) -> &[String] {

@@ -27,10 +27,13 @@ class PolicyDict(TypedDict):
     fallback: NotRequired[bool]
 
 
-class _DataclassFields:
+class _OfDataclass:
     """What makes `Policy` a dataclass, once somebody asks: `dataclasses` takes longer to import than all of crossdock."""
 
-    def __get__(self, policy: Policy | None, owner: type[Policy]) -> dict[str, dataclasses.Field[Any]]:
+    def __set_name__(self, owner: type[Policy], name: str) -> None:
+        self.name = name
+
+    def __get__(self, policy: Policy | None, owner: type[Policy]) -> Any:
         import dataclasses
 
         def field(name: str) -> tuple[str, Any, dataclasses.Field[Any]]:
@@ -39,9 +42,9 @@ class _DataclassFields:
             return name, Policy.__init__.__annotations__[name], dataclasses.field(**factory)
 
         template = dataclasses.make_dataclass('Policy', [field(name) for name in Policy._DEFAULTS])
-        fields: dict[str, dataclasses.Field[Any]] = vars(template)['__dataclass_fields__']
-        Policy.__dataclass_fields__ = fields
-        return fields
+        for name in ('__dataclass_fields__', '__dataclass_params__'):
+            setattr(Policy, name, vars(template)[name])
+        return vars(template)[self.name]
 
 
 class Policy:
@@ -86,7 +89,8 @@ class Policy:
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     else:
-        __dataclass_fields__ = _DataclassFields()
+        __dataclass_fields__ = _OfDataclass()
+        __dataclass_params__ = _OfDataclass()
 
     priority: int
     host_pattern: list[str] | str | None
@@ -137,12 +141,18 @@ class Policy:
             self.__dict__.pop('_cache', None)
         object.__setattr__(self, name, value)
 
+    def __delattr__(self, name: str) -> None:
+        if name in self.FIELDS:
+            raise AttributeError(f'cannot delete {name}: every policy has it')
+        object.__delattr__(self, name)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name in self.FIELDS}
+        return {name: value for name, value in self.__dict__.items() if name not in ('_cache', '_is_frozen')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # ProxyStore's policies, once `crossdock.proxystore.install()` has put ours in their place, lack a field.
-        self.__init__(**state)  # type: ignore[misc]
+        Policy.__init__(self, **{name: value for name, value in state.items() if name in self.FIELDS})
+        self.__dict__.update({name: value for name, value in state.items() if name not in self.FIELDS})
 
     @property
     def _compiled(self) -> CompiledPolicy:

@@ -366,12 +366,19 @@ impl Deferrable for LocalConnector {
         match shard.get(&key.id) {
             Some(present) if *present == object => return Ok(()),
             Some(_) if !self.options.may_replace => return Err(Error::already_exists(&key.id)),
-            _ => self.reserve(object.len())?,
+            Some(present) => {
+                let freed = present.len();
+                self.release(present);
+                self.reserve(object.len()).inspect_err(|_| {
+                    self.used.fetch_add(freed as u64, Ordering::Relaxed);
+                })?;
+            }
+            None => self.reserve(object.len())?,
         }
-        // Dropped after the lock: dropping may run code of whoever owns the buffer.
         let replaced = shard.insert(key.id.clone(), object);
+        // Dropped after the lock: dropping may run code of whoever owns the buffer.
         drop(shard);
-        replaced.iter().for_each(|replaced| self.release(replaced));
+        drop(replaced);
         Ok(())
     }
 }

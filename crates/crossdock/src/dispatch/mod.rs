@@ -168,6 +168,32 @@ impl Dispatcher {
         Err(failed.unwrap_or_else(|| self.no_route(request)))
     }
 
+    /// A key for an object to come. As [`put`](Self::put), but where the object's size is not known, connectors that take
+    /// every size are asked before those that do not: the object may turn out to be one that these would refuse.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new_key<T>(
+        &self,
+        request: &Request<'_>,
+        mut attempt: impl FnMut(usize) -> Option<Result<T>>,
+    ) -> Result<(usize, T)> {
+        if request.size.is_some() {
+            return self.put(request, attempt);
+        }
+        let takes_every_size = |place: usize| self.lanes[place].policy.takes_every_size();
+        let mut was_asked = false;
+        let first = self.put(request, |place| {
+            let made = if takes_every_size(place) { attempt(place) } else { None };
+            was_asked |= made.is_some();
+            made
+        });
+        if was_asked {
+            return first;
+        }
+        self.put(request, |place| if takes_every_size(place) { None } else { attempt(place) })
+    }
+
     /// What every policy says to the request on this host now.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>) -> Explanation {

@@ -131,7 +131,7 @@ impl MultiConnector {
     }
 
     /// A key whose object does not exist yet, from the first connector whose policy takes what `hint` says and which can
-    /// make such keys.
+    /// make such keys. Where the size is not known, connectors that take every size come before those that do not.
     ///
     /// # Errors
     /// `NoRoute`, or what the connector says.
@@ -249,7 +249,7 @@ impl MultiConnector {
     fn defer_key(&self, hint: &KeyHint) -> Result<MultiKey> {
         let mut not_deferrable = Vec::new();
         let request = Request::for_put(hint.size, &hint.options);
-        let made = self.dispatcher.put(&request, |place| match self.slots[place].connector() {
+        let made = self.dispatcher.new_key(&request, |place| match self.slots[place].connector() {
             Ok(connector) if connector.deferrable().is_none() => {
                 not_deferrable.push(self.name(place).clone());
                 None

@@ -90,6 +90,8 @@ class FileConnector(FileBase):
         directory = os.fspath(store_dir) if isinstance(store_dir, os.PathLike) else store_dir
         if not isinstance(directory, str):
             raise TypeError(f'store_dir must be a str or a path of one, not {type(directory).__name__}')
+        if '\0' in directory:
+            raise ValueError(f'store_dir has a null character in it, which no path can have: {directory!r}')
         self._setup(directory, clear, **self._options)
 
     @property

@@ -54,8 +54,10 @@ class LocalConnector(LocalBase):
         write_once: bool = True,
         zero_copy: bool = False,
     ) -> None:
-        if store_dict is not None and not isinstance(store_dict, dict):
+        if store_dict is not None and not (hasattr(store_dict, '__setitem__') and hasattr(store_dict, 'values')):
             raise TypeError(f'store_dict must be a dict, not {type(store_dict).__name__}')
+        if max_total_bytes is not None and max_total_bytes < 0:
+            raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')
         self._store: dict[LocalKey, BytesLike] = {} if store_dict is None else store_dict
         self._include_data_in_config = include_data_in_config
         self._max_total_bytes = max_total_bytes

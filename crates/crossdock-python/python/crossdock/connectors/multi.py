@@ -114,6 +114,8 @@ class _Entry:
         opener: Callable[[], Any] | None = None,
     ) -> None:
         self.policy = policy
+        # As it is now: what routes is compiled now, too.
+        self.policy_dict = policy.as_dict()
         self.connector = connector
         self.config = config
         self.opener = opener
@@ -138,7 +140,7 @@ class MultiConnector(MultiBase):
     so that `fallback` does not go on after it.
 
     Args:
-        connectors: From each name to its connector and policy; or what `config` returned, as with `from_config`.
+        connectors: From each name to its connector and policy.
         dormant_connectors: From each name to the config of a connector that is known, but not for this process.
         config: What `config` returned, as keywords: so ProxyStore's `Store` builds connectors in other processes.
 
@@ -245,6 +247,7 @@ class MultiConnector(MultiBase):
 
         Raises:
             TypeError: No connector's `close` takes one of the arguments; nothing was closed.
+            Exception: What a connector has raised; what later ones have raised stands in its notes.
         """
         if clear is not None:
             kwargs['clear'] = clear
@@ -252,18 +255,26 @@ class MultiConnector(MultiBase):
         taken = {'clear'}.union(*(_taken(self._opened(place), kwargs) for _, place in active))
         if not taken.issuperset(kwargs):
             raise TypeError(f'no connector here can be closed with {sorted(set(kwargs) - taken)[0]}=...')
-        if not self._close():
+        if self._is_closed():
             return
-        failed: list[tuple[str, Exception]] = []
+        failed: list[tuple[str, BaseException]] = []
+        closing: list[tuple[str, Any]] = []
         for name, place in active:
             try:
                 # Clearing means the objects of this connector as well, though nobody needed it so far.
-                connector = self._connector(place) if clear else self._opened(place)
-                if connector is not None:
-                    connector.close(**{name: kwargs[name] for name in _taken(connector, kwargs)})
+                closing.append((name, self._connector(place) if clear else self._opened(place)))
             except Exception as error:
                 failed.append((name, error))
+        self._close()
+        for name, connector in closing:
+            try:
+                if connector is not None:
+                    connector.close(**{name: kwargs[name] for name in _taken(connector, kwargs)})
+            except BaseException as error:
+                failed.append((name, error))
         if failed:
+            # Ctrl-C and its like come out whatever else has happened.
+            failed.sort(key=lambda each: isinstance(each[1], Exception))
             _, first = failed[0]
             for name, later in failed[1:]:
                 first.add_note(f'connector {name!r} failed as well: {later!r}')
@@ -276,9 +287,9 @@ class MultiConnector(MultiBase):
     def _config_of(self, place: int, entry: _Entry) -> ConnectorPolicyConfig:
         connector = entry.connector if entry.opener is None else self._opened(place)
         if connector is not None:
-            return _path_of(type(connector)), connector.config(), entry.policy.as_dict()
+            return _path_of(type(connector)), connector.config(), copy.deepcopy(entry.policy_dict)
         class_path, options = entry.config or ('', {})
-        return class_path, copy.deepcopy(options), entry.policy.as_dict()
+        return class_path, copy.deepcopy(options), copy.deepcopy(entry.policy_dict)
 
     @classmethod
     def from_config(cls, config: Mapping[str, ConnectorPolicyConfig]) -> Self:
@@ -364,6 +375,8 @@ def _require_name(name: object) -> None:
 
 def _entry_of_connector(name: str, item: Any) -> _Entry:
     _require_name(name)
+    if isinstance(item, (tuple, list)) and len(item) == 3:
+        raise TypeError(f'connectors[{name!r}] is an entry of a config; use MultiConnector.from_config(config)')
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise TypeError(f'connectors[{name!r}] must be (connector, policy), not {type(item).__name__}')
     connector, policy = item
@@ -449,9 +462,15 @@ def _taken(connector: Any, kwargs: dict[str, Any]) -> set[str]:
     """Which of the keywords the connector's `close` takes."""
     if connector is None or not kwargs:
         return set()
+    if type(connector) is MultiConnector:
+        return {'clear'}.union(*(_taken(connector._opened(place), kwargs) for place, _ in connector._entries.values()))
     import inspect
 
-    parameters = inspect.signature(connector.close).parameters
+    try:
+        parameters = inspect.signature(connector.close).parameters
+    except ValueError:
+        # Some callables have no signature to be looked at.
+        return set()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return set(kwargs)
     return {name for name in kwargs if name in parameters}
