@@ -286,6 +286,23 @@ fn a_nested_multi_connector_without_a_route_is_fallen_back_from() {
 }
 
 #[test]
+fn a_key_for_an_object_of_unknown_size_comes_from_who_takes_every_size() {
+    let multi = MultiConnector::builder()
+        .connector("small", LocalConnector::new(), Policy::builder().max_size_bytes(5).priority(2).build().unwrap())
+        .connector("rest", LocalConnector::new(), Policy::any())
+        .build()
+        .unwrap();
+    let name = |hint: &KeyHint| multi.new_key(hint).unwrap().connector_name.to_string();
+    assert_eq!(name(&KeyHint::new()), "rest");
+    assert_eq!(name(&KeyHint::new().size(5)), "small");
+    let only = MultiConnector::builder()
+        .connector("small", LocalConnector::new(), Policy::builder().max_size_bytes(5).build().unwrap())
+        .build()
+        .unwrap();
+    assert_eq!(&*only.new_key(&KeyHint::new()).unwrap().connector_name, "small");
+}
+
+#[test]
 fn a_new_key_falls_back_only_where_the_policy_says_so() {
     let blocked = tempfile::NamedTempFile::new().unwrap();
     let around = |policy| {
