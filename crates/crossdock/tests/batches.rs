@@ -317,7 +317,7 @@ fn a_new_key_falls_back_only_where_the_policy_says_so() {
 
     let (first, second, multi) = two(falls_back(small()));
     first.inject(Operation::NewKey, Effect::Fail(ErrorKind::Ambiguous));
-    assert_eq!(multi.new_key(&KeyHint::new()).unwrap_err().kind(), ErrorKind::Ambiguous);
+    assert_eq!(multi.new_key(&KeyHint::new().size(1)).unwrap_err().kind(), ErrorKind::Ambiguous);
     assert_eq!(second.calls(Operation::NewKey), 0);
 }
 
