@@ -294,7 +294,8 @@ mod keys {
         let multi = and_local(and_local(local("small", small), "tagged", tagged), "rest", Policy::any());
         let multi = multi.build().unwrap();
         let name = |hint: KeyHint| multi.new_key(&hint).unwrap().connector_name.to_string();
-        assert_eq!(name(KeyHint::new()), "small", "an unknown size is not checked");
+        assert_eq!(name(KeyHint::new()), "rest", "of an unknown size: whoever takes every size comes first");
+        assert_eq!(name(KeyHint::new().size(3)), "small");
         assert_eq!(name(KeyHint::new().size(4)), "rest");
         assert_eq!(name(KeyHint::new().size(4).options(PutOptions::new().superset_tags(["t"]))), "tagged");
     }
