@@ -342,6 +342,8 @@ INTERRUPTED = """
     from crossdock.connectors.file import FileConnector
     from crossdock.connectors.multi import MultiConnector, Policy
 
+    # A shell that starts the tests in the background has them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory, kind, operation = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     files = FileConnector(directory)
     connector = files if kind == 'file' else MultiConnector({'only': (files, Policy())})
