@@ -189,7 +189,7 @@ impl Error {
     #[must_use]
     pub fn already_exists(id: &crate::key::ObjectId) -> Self {
         let message = format!(
-            "the key {id:?} is that of another object, and objects are written once; make a new key, or build the connector \
+            "the key {id:?} stands for other bytes, and objects are written once; make a new key, or build the connector \
              with write_once = false"
         );
         Self::new(ErrorKind::AlreadyExists, message)

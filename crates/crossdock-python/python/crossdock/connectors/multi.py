@@ -68,7 +68,7 @@ class Explanation(NamedTuple):
     def __str__(self) -> str:
         lines = [f'route: {self.route or "none"}']
         for verdict in self.verdicts:
-            lines.append(f'  {verdict.connector}: {"accepts" if verdict.accepts else ", ".join(verdict.reasons)}')
+            lines.append(f'  {verdict.connector}: {"accepts" if verdict.accepts else "; ".join(verdict.reasons)}')
         return '\n'.join(lines)
 
 
@@ -314,7 +314,7 @@ class MultiConnector(MultiBase):
         subset_tags: Iterable[str] = (),
         superset_tags: Iterable[str] = (),
     ) -> Explanation:
-        """Where an object would go on this host now, and what every policy says. Nothing is written.
+        """Where the policies would send an object on this host now, and what each says. Nothing is opened or written.
 
         Args:
             obj: The object; or
@@ -330,6 +330,8 @@ class MultiConnector(MultiBase):
             route: none
               small: too large: 3000000 bytes, the maximum is 100 bytes
         """
+        if isinstance(obj, (int, float)):
+            raise TypeError(f'obj is an object, of bytes; for its size write explain(size_bytes={obj})')
         if obj is not None:
             size_bytes = memoryview(obj).nbytes
         route, verdicts = self._explain(size_bytes, subset_tags, superset_tags)
