@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crossdock::dispatch::{Dispatcher, Share};
 use crossdock::router::Lane;
 use crossdock::{Error, ErrorKind, Hostname, PutOptions, Request, Result};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -55,6 +55,11 @@ impl MultiBase {
 }
 
 impl Multi {
+    /// A slot by a number that comes from Python.
+    fn slot(&self, place: usize) -> PyResult<&Slot> {
+        self.slots.get(place).ok_or_else(|| PyIndexError::new_err(format!("there is no connector number {place}")))
+    }
+
     fn locate<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> Result<Located<'py>> {
         let wrong = || keys::invalid(key, "MultiKey(connector_name, connector_key)");
         let items = keys::tuple(key).filter(|items| items.len() == 2).ok_or_else(wrong)?;
@@ -281,12 +286,12 @@ impl MultiBase {
     fn _connector<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
         let multi = self.built(py)?;
         multi.dispatcher.require_open().map_err(|error| raise(py, &error))?;
-        multi.slots[place].connector(py)
+        multi.slot(place)?.connector(py)
     }
 
     /// The connector at that place, if it is open.
     fn _opened<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.built(py)?.slots[place].opened(py))
+        Ok(self.built(py)?.slot(place)?.opened(py))
     }
 
     /// `(route, [(connector, accepts, [reason])])`.
