@@ -226,8 +226,7 @@ impl Channel for Foreign {
         options: &PutOptions,
     ) -> Result<()> {
         if !self.can_defer {
-            let message = "this connector cannot make a key before its object; use put";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            return Err(Error::not_deferrable());
         }
         let arguments = self.set.arguments(py, options)?;
         let set = self.connector.bind(py).call_method(intern!(py, "set"), (key, &object.given), Some(&arguments));

@@ -62,6 +62,11 @@ pub(crate) fn tuple<'py>(key: &Bound<'py, PyAny>) -> Option<Bound<'py, PyTuple>>
     }
 }
 
+/// The tuple of a `LocalKey`.
+pub(crate) fn local_tuple<'py>(key: &Bound<'py, PyAny>) -> Result<Bound<'py, PyTuple>> {
+    tuple(key).ok_or_else(|| invalid(key, LOCAL_KEY))
+}
+
 /// Whether a tuple is the key of another kind of connector: a named tuple whose first field has another name.
 pub(crate) fn is_foreign(key: &Bound<'_, PyAny>, first_field: &str) -> bool {
     let Ok(fields) = key.getattr(intern!(key.py(), "_fields")) else { return false };

@@ -48,7 +48,7 @@ impl Local {
         let tuple = match key.cast::<PyTuple>() {
             Ok(tuple) => tuple,
             Err(_) => {
-                listed = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
+                listed = keys::local_tuple(key)?;
                 &listed
             }
         };
@@ -167,7 +167,7 @@ impl Channel for LocalBase {
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<()> {
         let local = self.open()?;
         if let Some(object) = local.find(py, key)? {
-            let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
+            let tuple = keys::local_tuple(key)?;
             if local.store.remove(py, &tuple).map_err(pass)? {
                 local.release(size_of(&object));
             }
@@ -197,7 +197,7 @@ impl Channel for LocalBase {
         LocalOptions::new().properties().require(options.durability)?;
         let bytes = object.to_pybytes()?;
         let present = local.find(py, key)?;
-        let tuple = keys::tuple(key).ok_or_else(|| keys::invalid(key, keys::LOCAL_KEY))?;
+        let tuple = keys::local_tuple(key)?;
         let own = || {
             let class = keys::local_key(py)?;
             keys::new_tuple(class, [tuple.get_item(0)?])

@@ -1,11 +1,10 @@
 //! `MultiConnector`: the dispatcher of the library over connectors of Python.
 
-use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use crossdock::dispatch::{Dispatcher, Share};
 use crossdock::router::Lane;
-use crossdock::{Error, ErrorKind, Hostname, PutOptions, Request, Result};
+use crossdock::{Error, ErrorKind, Hostname, PutOptions, Reason, Request, Result};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -111,11 +110,11 @@ impl Multi {
         }
         function.call0().and_then(|name| name.extract()).map(Some).map_err(pass)
     }
+}
 
-    fn request<'a>(&self, size: Option<u64>, options: &'a PutOptions, hostname: Option<&'a str>) -> Request<'a> {
-        let request = Request::for_put(size, options);
-        hostname.map_or(request, |hostname| request.hostname(hostname))
-    }
+fn request<'a>(size: Option<u64>, options: &'a PutOptions, hostname: Option<&'a str>) -> Request<'a> {
+    let request = Request::for_put(size, options);
+    hostname.map_or(request, |hostname| request.hostname(hostname))
 }
 
 fn size(object: &Object<'_>) -> u64 {
@@ -126,7 +125,7 @@ impl Channel for MultiBase {
     fn put<'py>(&self, py: Python<'py>, object: &Object<'py>, options: &PutOptions) -> Result<Bound<'py, PyAny>> {
         let multi = self.multi()?;
         let hostname = multi.replaced_hostname(py)?;
-        let request = multi.request(Some(size(object)), options, hostname.as_deref());
+        let request = request(Some(size(object)), options, hostname.as_deref());
         let (place, own) = multi.dispatcher.put(&request, |place| Some(multi.slots[place].put(py, object, options)))?;
         multi.key(py, place, own)
     }
@@ -203,17 +202,17 @@ impl Channel for MultiBase {
     ) -> Result<Option<Bound<'py, PyAny>>> {
         let multi = self.multi()?;
         let hostname = multi.replaced_hostname(py)?;
-        let request = multi.request(object.map(size), options, hostname.as_deref());
-        let cannot = RefCell::new(Vec::new());
+        let request = request(object.map(size), options, hostname.as_deref());
+        let mut cannot = Vec::new();
         let made = multi.dispatcher.new_key(&request, |place| {
             let made = multi.slots[place].new_key(py, object, options).transpose();
             if made.is_none() {
-                cannot.borrow_mut().push(multi.dispatcher.lanes()[place].name.clone());
+                cannot.push(multi.dispatcher.lanes()[place].name.clone());
             }
             made
         });
-        let explain = |error: Error, name| error.context(format_args!("{name}: cannot make a key before its object"));
-        let (place, own) = made.map_err(|error| cannot.take().into_iter().fold(error, explain))?;
+        let explain = |error: Error, name| error.context(format_args!("{name}: {}", Reason::NotDeferrable));
+        let (place, own) = made.map_err(|error| cannot.into_iter().fold(error, explain))?;
         multi.key(py, place, own).map(Some)
     }
 
@@ -310,7 +309,7 @@ impl MultiBase {
         options.superset_tags = tags("superset_tags", Some(superset_tags), 2)?;
         let size_bytes = size_bytes.map(|size| parse_size("size_bytes", size)).transpose()?;
         let hostname = multi.replaced_hostname(py).map_err(|error| raise(py, &error))?;
-        let explanation = multi.dispatcher.explain(&multi.request(size_bytes, &options, hostname.as_deref()));
+        let explanation = multi.dispatcher.explain(&request(size_bytes, &options, hostname.as_deref()));
         let verdicts = explanation.verdicts.into_iter().map(|verdict| {
             let reasons = verdict.reasons.iter().map(ToString::to_string).collect();
             (verdict.connector.to_string(), verdict.accepts, reasons)

@@ -229,9 +229,7 @@ pub trait ConnectorExt: Connector {
     /// # Errors
     /// `Unsupported` where it is none.
     fn require_deferrable(&self) -> Result<&dyn Deferrable> {
-        self.deferrable().ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "this connector cannot make a key before its object; use put")
-        })
+        self.deferrable().ok_or_else(Error::not_deferrable)
     }
 }
 

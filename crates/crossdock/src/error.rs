@@ -195,6 +195,12 @@ impl Error {
         Self::new(ErrorKind::AlreadyExists, message)
     }
 
+    /// The connector cannot name an object before it has it: `Unsupported`.
+    #[must_use]
+    pub fn not_deferrable() -> Self {
+        Self::new(ErrorKind::Unsupported, "this connector cannot make a key before its object; use put")
+    }
+
     /// `size` bytes more than a quota allows: `Full`, or `TooLarge` where they alone are more.
     #[must_use]
     pub fn over_quota(size: u64, used: u64, max_total_bytes: u64) -> Self {

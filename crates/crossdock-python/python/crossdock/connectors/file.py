@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 from crossdock._crossdock import FileBase
+from crossdock.connectors._managed import Managed
 from crossdock.exceptions import InvalidConfigError
 
 __all__ = ['FileConnector', 'FileKey']
@@ -26,7 +26,7 @@ class FileKey(NamedTuple):
     checksum: str | None = None
 
 
-class FileConnector(FileBase):
+class FileConnector(FileBase, Managed):
     """Keeps objects as files, for every process and host that sees the directory.
 
     An object is a file whose name is a UUID, and exists once an empty marker beside it does (`<uuid>.ready`): what
@@ -99,22 +99,8 @@ class FileConnector(FileBase):
         """The directory, absolute, with references unresolved."""
         return self._dir
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        exc_traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f'{type(self).__name__}(store_dir={self.store_dir!r})'
-
-    def __reduce__(self) -> Any:
-        return type(self).from_config, (self.config(),)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from crossdock._crossdock import LocalBase
+from crossdock.connectors._managed import Managed
 from crossdock.serialize import BytesLike
 
 __all__ = ['LocalConnector', 'LocalKey']
@@ -21,7 +21,7 @@ class LocalKey(NamedTuple):
     id: str
 
 
-class LocalConnector(LocalBase):
+class LocalConnector(LocalBase, Managed):
     """Keeps objects in a dictionary of this process, without a copy: the `bytes` that were put come back.
 
     Keys name the process that made them: in another one they are refused (`InvalidKeyError`) unless their object is
@@ -65,22 +65,8 @@ class LocalConnector(LocalBase):
         self._zero_copy = zero_copy
         self._setup(self._store, max_total_bytes, zero_copy, write_once)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        exc_traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f'{type(self).__name__}({len(self._store)} objects)'
-
-    def __reduce__(self) -> Any:
-        return type(self).from_config, (self.config(),)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, NamedTuple, Self, overload
 
 from crossdock._crossdock import MultiBase
+from crossdock.connectors._managed import Managed
 from crossdock.exceptions import CrossdockError, InvalidConfigError, MultiConnectorError
 from crossdock.policy import Policy, PolicyDict
 from crossdock.serialize import BytesLike
@@ -125,7 +125,7 @@ class _Entry:
         return self.connector is None and self.opener is None
 
 
-class MultiConnector(MultiBase):
+class MultiConnector(MultiBase, Managed):
     """Puts each object into the first connector whose policy takes it.
 
     - `put` asks the policies from the highest priority down, ties in the order in which the connectors were given.
@@ -209,23 +209,9 @@ class MultiConnector(MultiBase):
         """The names of the active connectors in the order in which they are asked."""
         return [name for name in self._order() if not self._entries[name][1].is_dormant]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        exc_traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         shown = ', '.join(f'{name!r}: {self._shown(name)}' for name in self._entries)
         return f'{type(self).__name__}({{{shown}}})'
-
-    def __reduce__(self) -> Any:
-        return type(self).from_config, (self.config(),)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # What ProxyStore's class pickles, once `crossdock.proxystore.install()` has put ours in its place.
@@ -285,7 +271,7 @@ class MultiConnector(MultiBase):
         return {name: self._config_of(place, entry) for name, (place, entry) in self._entries.items()}
 
     def _config_of(self, place: int, entry: _Entry) -> ConnectorPolicyConfig:
-        connector = entry.connector if entry.opener is None else self._opened(place)
+        connector = self._opened(place)
         if connector is not None:
             return _path_of(type(connector)), connector.config(), copy.deepcopy(entry.policy_dict)
         class_path, options = entry.config or ('', {})

@@ -1,0 +1,24 @@
+"""What all connectors do alike: they close at the end of a `with` block, and travel as their configs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+
+class Managed:
+    """A connector with `close`, `config` and `from_config`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self: Any,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self: Any) -> Any:
+        return type(self).from_config, (self.config(),)
