@@ -369,7 +369,7 @@ impl FileBase {
     /// Raises:
     ///     UnavailableError: It does not work; the message says why.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let checked = self.files().and_then(|files| blocking(py, || files.connector.check()));
+        let checked = self.files().and_then(|files| blocking(py, || files.connector.check().map(drop)));
         checked.map_err(|error| raise(py, &error.during("check")))
     }
 

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossdock::config::{Config, FieldKind, FieldSpec, Fields, Reference, Table};
 use crossdock::{
-    Bytes, CloseOptions, Connector, ConnectorConfig, ConnectorExt, ConnectorType, Deferrable, Durability, Error,
-    ErrorKind, GcOptions, GcReport, GetOptions, Integrity, Key, ObjectId, ObjectKey, Opener, Properties, PutOptions,
-    Registry, Result, undo_batch,
+    Bytes, Checkup, CloseOptions, Connector, ConnectorConfig, ConnectorType, Deferrable, Durability, Error, ErrorKind,
+    GcOptions, GcReport, GetOptions, Integrity, Key, ObjectId, ObjectKey, Opener, Properties, PutOptions, Registry,
+    Result, undo_batch,
 };
 
 /// The options, as a config holds them. Reading them does no I/O.
@@ -145,9 +145,8 @@ impl Connector for Shelf {
         self.options.properties()
     }
 
-    fn check(&self) -> Result<()> {
-        let key = self.put_bytes("check")?;
-        self.evict(&key)
+    fn check(&self) -> Result<Checkup> {
+        Checkup::of(self)
     }
 
     fn gc(&self, _: &GcOptions) -> Result<GcReport> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -83,11 +84,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// What this connector can do. Fixed for its lifetime; no I/O.
     fn properties(&self) -> Properties;
 
-    /// Whether the connector works now: a cheap test against the real backend.
+    /// Whether the connector works now, and how: a small object is put, got and evicted on the real backend.
+    /// [`Checkup::of`] does that.
     ///
     /// # Errors
     /// `Unavailable` and whatever else the backend says, in words that tell what to do.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<Checkup>;
 
     /// Removes what processes left behind that were killed in the middle of a call. Never touches an object, and
     /// nothing that does not carry crossdock's or ProxyStore's names.
@@ -167,7 +169,7 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
         (**self).properties()
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<Checkup> {
         (**self).check()
     }
 
@@ -239,7 +241,8 @@ impl<C: Connector + ?Sized> ConnectorExt for C {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Properties {
-    /// The most durable level that it reaches; `None` for memory of the process.
+    /// The most durable level that it reaches; `None` for memory of the process. A connector of a service knows only once it
+    /// has reached it, and says `None` until then.
     pub durability: Option<Durability>,
     /// Whether its calls wait for another machine, so that batches to several of them should run at the same time.
     pub remote: bool,
@@ -285,6 +288,46 @@ impl Properties {
                 asked.as_str(),
             ),
         ))
+    }
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkup {
+    /// The server, with its version and address, without secrets; `None` where there is none.
+    pub server: Option<String>,
+    /// The most durable level that is reached now; `None` for none.
+    pub durability: Option<Durability>,
+    /// How long putting a small object took.
+    pub put: Duration,
+    /// How long getting it took.
+    pub get: Duration,
+    /// How long evicting it took.
+    pub evict: Duration,
+    /// What works, but should be known: a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Checkup {
+    /// Puts, gets and evicts an object of a few bytes, and looks at the clock.
+    ///
+    /// # Errors
+    /// What the connector says; `Unavailable` where it forgets what is put.
+    pub fn of(connector: &dyn Connector) -> Result<Self> {
+        let started = Instant::now();
+        let key = connector.put(Bytes::from_static(b"crossdock"), &PutOptions::default())?;
+        let put = started.elapsed();
+        let found = connector.get(&key, &GetOptions::default());
+        let got = started.elapsed();
+        connector.evict(&key)?;
+        let evict = started.elapsed().saturating_sub(got);
+        if found?.is_none() {
+            let message = "an object was put and is not there; look for what deletes objects there";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        let durability = connector.properties().durability;
+        Ok(Self { durability, put, get: got.saturating_sub(put), evict, ..Self::default() })
     }
 }
 

@@ -58,6 +58,8 @@
 pub mod config;
 mod connector;
 pub mod connectors;
+#[cfg(feature = "remote")]
+mod deadline;
 pub mod dispatch;
 mod error;
 mod hostname;
@@ -77,7 +79,7 @@ pub mod testing;
 
 pub use bytes::Bytes;
 pub use config::ConnectorConfig;
-pub use connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
+pub use connector::{Checkup, Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 pub use error::{Error, ErrorKind, Result};
 pub use hostname::{HOSTNAME_VARIABLE, Hostname};
 pub use key::{Key, MultiKey, ObjectId, ObjectKey, ParseKeyError};

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
     ("options", &[]),
     ("error", &["key"]),
     ("interrupt", &["error"]),
+    ("deadline", &["error", "interrupt"]),
     ("process", &["key"]),
     ("policy", &["error", "options", "pattern"]),
     ("router", &["policy"]),
@@ -19,7 +20,10 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
     ("integrity", &["error", "key", "options"]),
-    ("connectors", &["config", "connector", "error", "integrity", "interrupt", "key", "options", "process"]),
+    (
+        "connectors",
+        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process"],
+    ),
     ("multi", &["config", "connector", "dispatch", "error", "hostname", "key", "options", "policy", "router"]),
     ("registry", &["config", "connector", "connectors", "error", "hostname", "multi", "policy"]),
     ("testing", &["config", "connector", "error", "key", "options"]),

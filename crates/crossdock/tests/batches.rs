@@ -6,8 +6,8 @@ use bytes::Bytes;
 use crossdock::connectors::{LocalConnector, LocalOptions};
 use crossdock::testing::{Effect, FaultyConnector, Operation};
 use crossdock::{
-    CloseOptions, Connector, ConnectorConfig, Deferrable, Durability, ErrorKind, GcOptions, GcReport, GetOptions, Key,
-    KeyHint, MultiConnector, Policy, Properties, PutOptions, Result,
+    Checkup, CloseOptions, Connector, ConnectorConfig, Deferrable, Durability, ErrorKind, GcOptions, GcReport,
+    GetOptions, Key, KeyHint, MultiConnector, Policy, Properties, PutOptions, Result,
 };
 
 type Faulty = Arc<FaultyConnector>;
@@ -440,7 +440,7 @@ impl Connector for Contrary {
         self.inner.config()
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<Checkup> {
         self.inner.check()
     }
 

@@ -1,5 +1,8 @@
 //! Reading a table whose fields are declared: one declaration serves reading, error messages and the JSON Schema.
 
+use std::time::Duration;
+
+use crate::config::duration::parse_duration;
 use crate::config::policy::POLICY_FIELDS;
 use crate::config::reference::Reference;
 use crate::config::size::parse_size;
@@ -52,6 +55,8 @@ pub enum FieldKind {
     Integer,
     /// A size in bytes: a number of at least 0, or a string with a unit.
     Size,
+    /// A duration: a number of seconds of at least 0, or a string with a unit.
+    Duration,
     /// A string that may contain references.
     Text,
     /// One of these words.
@@ -173,6 +178,24 @@ impl<'a> Fields<'a> {
             _ => return self.mistyped(field, "a size in bytes such as 1000000 or \"64 MiB\"", node),
         };
         size.map(Some).ok_or_else(|| self.wrong(field, "must be a whole number of bytes from 0 to 2^64 - 1"))
+    }
+
+    /// A duration.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if it is below 0 or no duration at all.
+    pub fn duration(&self, field: &str) -> Result<Option<Duration>> {
+        let Some(node) = self.node(field) else { return Ok(None) };
+        let seconds = match &node.value {
+            Value::Integer(value) => *value as f64,
+            Value::Float(value) => *value,
+            Value::String(text) => {
+                return parse_duration(text).map(Some).map_err(|why| self.wrong(field, why.message()));
+            }
+            _ => return self.mistyped(field, "a duration such as 15 (seconds) or \"500ms\"", node),
+        };
+        let duration = Duration::try_from_secs_f64(seconds);
+        duration.map(Some).map_err(|_| self.wrong(field, "a duration must be a number of seconds from 0 to 2^64"))
     }
 
     /// A string that may contain references.

@@ -15,6 +15,7 @@
 //! writes it (`{"fast": ["proxystore.connectors.file.FileConnector", {options}, {policy}], …}`). The order of the
 //! connectors breaks ties of priority; every reader and writer keeps it.
 
+mod duration;
 mod embedded;
 mod envelope;
 mod fields;
@@ -25,6 +26,7 @@ mod size;
 mod toml;
 mod value;
 
+pub use duration::{format_duration, parse_duration};
 pub use envelope::{Config, Entry, Format};
 pub(crate) use fields::with_nearest;
 pub use fields::{FieldKind, FieldSpec, Fields};

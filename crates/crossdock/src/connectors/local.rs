@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Table};
-use crate::connector::{Connector, Deferrable, Opener, Properties, undo_batch};
+use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
@@ -326,12 +326,12 @@ impl Connector for LocalConnector {
         Properties::NONE
     }
 
-    fn check(&self) -> Result<()> {
-        self.new_place().map(drop)
+    fn check(&self) -> Result<Checkup> {
+        Checkup::of(self)
     }
 
     fn gc(&self, _: &GcOptions) -> Result<GcReport> {
-        self.check()?;
+        self.require_open()?;
         Ok(GcReport::default())
     }
 

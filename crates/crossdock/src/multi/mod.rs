@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Config, ConnectorConfig, Entry};
-use crate::connector::{Connector, ConnectorExt, Deferrable, Properties};
+use crate::connector::{Checkup, Connector, ConnectorExt, Deferrable, Properties};
 use crate::dispatch::{Dispatcher, also_failed};
 use crate::error::{Error, Result};
 use crate::key::{Key, MultiKey};
@@ -165,8 +165,17 @@ impl MultiConnector {
     ///
     /// # Errors
     /// All connectors are visited first; then what they said. [`check_each`](Self::check_each) tells them apart.
-    pub fn check(&self) -> Result<()> {
-        all_of(self.check_each()).map(drop)
+    pub fn check(&self) -> Result<Checkup> {
+        let mut sum = Checkup { durability: self.properties().durability, ..Checkup::default() };
+        let checked = self.check_each();
+        let names: Vec<_> = checked.iter().map(|(name, _)| name.clone()).collect();
+        for (name, one) in names.iter().zip(all_of(checked)?) {
+            sum.put += one.put;
+            sum.get += one.get;
+            sum.evict += one.evict;
+            sum.warnings.extend(one.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
+        }
+        Ok(sum)
     }
 
     /// Collects garbage in every connector that is active here.
@@ -181,7 +190,7 @@ impl MultiConnector {
 
     /// Opens every connector that is active here and tests it, in the order of the config.
     #[must_use]
-    pub fn check_each(&self) -> Vec<(Arc<str>, Result<()>)> {
+    pub fn check_each(&self) -> Vec<(Arc<str>, Result<Checkup>)> {
         self.each_active("check", |connector| connector.check())
     }
 
@@ -347,7 +356,8 @@ impl Connector for MultiConnector {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// What the connectors need together, and what they warn of.
+    fn check(&self) -> Result<Checkup> {
         self.dispatcher.require_open()?;
         Self::check(self)
     }

@@ -106,6 +106,12 @@ fn describe(field: &FieldSpec) -> Value {
                 {"type": "string", "pattern": r"^\s*[0-9][0-9_]*(\.[0-9][0-9_]*)?\s*([kKmMgGtTpP]?[iI]?[bB]|[kKmMgG]|[bB][yY][tT][eE][sS]?)?\s*$"},
             ],
         }),
+        FieldKind::Duration => json!({
+            "oneOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*([0-9]+\s*(ms|s|m|h|d)|0+)\s*$"},
+            ],
+        }),
         FieldKind::Text => json!({"type": "string"}),
         FieldKind::Choice(words) => json!({ "enum": words }),
         FieldKind::Strings => strings,

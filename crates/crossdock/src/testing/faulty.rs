@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
-use crate::connector::{Connector, Deferrable, Properties};
+use crate::connector::{Checkup, Connector, Deferrable, Properties};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
@@ -206,7 +206,7 @@ impl Connector for FaultyConnector {
         self.properties
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<Checkup> {
         self.call(Operation::Check, || self.inner.check())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use crossdock::config::Entry;
-use crossdock::{Error, MultiConnector, PutOptions, Reason};
+use crossdock::{Checkup, Error, MultiConnector, PutOptions, Reason};
 use serde::Serialize;
 use serde_json::json;
 
@@ -69,7 +69,7 @@ pub(crate) fn run(globals: &Globals) -> Result<Exit, Failure> {
 /// In the order of the config.
 fn findings(setup: &Setup, multi: &MultiConnector) -> Vec<Finding> {
     let unknown = setup.registry.unknown_classes(&setup.config);
-    let checked: HashMap<Arc<str>, Result<(), Error>> = multi.check_each().into_iter().collect();
+    let checked: HashMap<Arc<str>, Result<Checkup, Error>> = multi.check_each().into_iter().collect();
     let verdicts = multi.explain(None, &PutOptions::new()).verdicts;
     let asleep = |entry: &Entry| {
         let verdict = verdicts.iter().find(|verdict| verdict.connector == entry.name)?;
@@ -84,7 +84,7 @@ fn findings(setup: &Setup, multi: &MultiConnector) -> Vec<Finding> {
     setup.config.entries().iter().map(one).collect()
 }
 
-fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<(), Error>>) -> Finding {
+fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<Checkup, Error>>) -> Finding {
     let (state, error, exit) = match checked {
         _ if is_unknown => {
             let class = &entry.connector.type_name;
@@ -92,7 +92,7 @@ fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<(), Error>>)
             (State::Unknown, Some(error), Exit::Wrong)
         }
         None => (State::Dormant, None, Exit::Done),
-        Some(Ok(())) => (State::Active, None, Exit::Done),
+        Some(Ok(_)) => (State::Active, None, Exit::Done),
         Some(Err(error)) => (State::Active, Some(error.message().to_owned()), error.kind().into()),
     };
     // A connector that says "no" cannot be used either.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
-use crate::connector::{Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
+use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties, undo_batch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
 use crate::key::{Key, ObjectId, ObjectKey};
@@ -241,18 +241,8 @@ impl Connector for FileConnector {
         self.options.properties()
     }
 
-    /// Writes, reads and evicts an object of a few bytes.
-    fn check(&self) -> Result<()> {
-        let key = self.put_bytes(Bytes::from_static(b"crossdock"))?;
-        let found = self.get_bytes(&key);
-        self.evict(&key)?;
-        match found? {
-            Some(_) => Ok(()),
-            None => {
-                let message = format!("{} forgets what is written to it", self.directory.named());
-                Err(Error::new(ErrorKind::Unavailable, message))
-            }
-        }
+    fn check(&self) -> Result<Checkup> {
+        Checkup::of(self)
     }
 
     fn gc(&self, options: &GcOptions) -> Result<GcReport> {
