@@ -269,7 +269,7 @@ impl Error {
     }
 
     /// The same error, with the option that it is about put in front of its message.
-    #[cfg(feature = "file")]
+    #[cfg(any(feature = "file", feature = "remote"))]
     pub(crate) fn of_field(mut self, field: &str) -> Self {
         self.0.message = format!("{field}: {}", self.0.message);
         self

@@ -4,7 +4,11 @@
 mod file;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "object-store")]
+mod object_store;
 
+#[cfg(feature = "object-store")]
+pub use self::object_store::{ObjectStoreConnector, ObjectStoreOptions};
 #[cfg(feature = "file")]
 pub use file::{FileConnector, FileOptions};
 #[cfg(feature = "local")]
