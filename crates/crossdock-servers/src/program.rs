@@ -67,7 +67,7 @@ impl Program {
     }
 }
 
-/// What is not installed of these, in words; `None` where nothing is missing.
+/// What is not installed of these, and how to get it, in words; `None` where nothing is missing.
 pub fn missing(needs: &[Program]) -> Option<String> {
     let absent: Vec<_> =
         needs.iter().filter_map(|program| program.find().err()).map(|error| error.to_string()).collect();
@@ -80,10 +80,9 @@ fn in_ci() -> bool {
 
 /// A test for `libtest-mimic` that needs programs: ignored by name where one is absent, and failing there if `CI` is set.
 pub fn trial(name: &str, needs: &'static [Program], run: fn() -> std::result::Result<(), Failed>) -> Trial {
-    match missing(needs) {
-        None => Trial::test(name, run),
-        Some(why) => Trial::test(format!("{name} ({why})"), move || Err(why.into())).with_ignored_flag(!in_ci()),
-    }
+    let Some(why) = missing(needs) else { return Trial::test(name, run) };
+    let needs = needs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
+    Trial::test(format!("{name} (needs {needs})"), move || Err(why.into())).with_ignored_flag(!in_ci())
 }
 
 /// For a plain `#[test]` that needs programs, `if skip(..) { return }`: true where one is absent, which is printed. Such a
