@@ -70,7 +70,7 @@ mod multi;
 mod options;
 pub mod pattern;
 mod policy;
-#[cfg(any(feature = "local", feature = "file"))]
+#[cfg(any(feature = "local", feature = "file", feature = "remote"))]
 pub mod process;
 mod registry;
 pub mod router;
