@@ -21,6 +21,7 @@
 //! Errors are sentences for whoever reads the output of a failed test. That a program is not installed is
 //! [`Error::Missing`]; [`trial`] makes a test out of that which is ignored by name.
 
+mod cluster;
 mod error;
 mod place;
 mod port;
@@ -28,13 +29,18 @@ mod program;
 mod redis;
 mod resp;
 mod s3;
+mod sentinel;
 mod server;
 mod spawn;
+mod tls;
 mod wait;
 
+pub use cluster::{ClusterOptions, RedisCluster};
 pub use error::{Error, Result};
 pub use program::{Program, missing, skip, trial};
-pub use redis::{Aof, Redis, RedisOptions};
+pub use redis::{Aof, Redis, RedisOptions, Tls};
 pub use resp::Reply;
 pub use s3::{S3, S3Options};
+pub use sentinel::{RedisSentinel, SentinelOptions};
 pub use server::Server;
+pub use tls::Certificates;

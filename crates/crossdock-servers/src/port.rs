@@ -29,6 +29,10 @@ impl Port {
         Ok(Self { number: address.port(), _held: held })
     }
 
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }

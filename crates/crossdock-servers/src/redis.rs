@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::port::Port;
 use crate::program::Program;
 use crate::resp::{Client, Reply};
 use crate::server::{Kind, Server};
+use crate::tls::Certificates;
 use crate::wait::LIMIT;
 
 /// When the log of writes is synced to the disk; the log itself is written before a reply.
@@ -23,11 +25,22 @@ pub enum Aof {
     Always,
 }
 
+/// Where a Redis server speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// At its only port.
+    Only,
+    /// At a second port.
+    Beside,
+}
+
 /// How a Redis server is to be. Without anything: no password, nothing on the disk, no limit of memory.
 #[derive(Clone, Default)]
 pub struct RedisOptions {
     password: Option<String>,
     user: Option<(String, String)>,
+    tls: Option<Tls>,
+    client_certificates: bool,
     aof: Option<Aof>,
     settings: Vec<(String, String)>,
 }
@@ -47,6 +60,18 @@ impl RedisOptions {
     /// A user who may do everything. Without [`password`](Self::password), the default user may do nothing.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.user = Some((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// With certificates of its own; it needs `openssl`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// With TLS, clients need a certificate, too.
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
         self
     }
 
@@ -90,21 +115,55 @@ impl RedisOptions {
         }
     }
 
-    fn config(&self, place: &Place, port: &Port) -> String {
-        let mut text = format!(
-            "bind 127.0.0.1\nport {}\ndir {}\nunixsocket {}\nunixsocketperm 700\n",
-            port.address().port(),
-            quoted(&place.path().to_string_lossy()),
-            quoted(&place.join(SOCKET).to_string_lossy()),
-        );
+    /// So that a server logs in at others that are made with the same options.
+    pub(crate) fn replicating(self) -> Self {
+        let Some((name, password)) = self.login() else { return self };
+        let (name, password) = (name.map(quoted), quoted(password));
+        let options = self.set("masterauth", &password);
+        match name {
+            Some(name) => options.set("masteruser", &name),
+            None => options,
+        }
+    }
+
+    /// So that a sentinel logs in at `service`, which was made with the options `nodes`.
+    pub(crate) fn watching(self, service: &str, nodes: &Self) -> Self {
+        let Some((name, password)) = nodes.login() else { return self };
+        let options = self.set("sentinel", &format!("auth-pass {service} {}", quoted(password)));
+        match name {
+            Some(name) => options.set("sentinel", &format!("auth-user {service} {}", quoted(name))),
+            None => options,
+        }
+    }
+
+    /// So that sentinels log in at each other.
+    pub(crate) fn among_sentinels(self) -> Self {
+        match self.login().map(|(_, password)| quoted(password)) {
+            Some(password) => self.set("sentinel", &format!("sentinel-pass {password}")),
+            None => self,
+        }
+    }
+
+    fn config(&self, place: &Place, ports: &[Port], certificates: Option<&Certificates>) -> String {
+        let mut text = String::new();
         let mut line = |name: &str, value: &str| text.extend([name, " ", value, "\n"]);
+        line("bind", "127.0.0.1");
+        line("dir", &quoted_path(place.path()));
+        line("unixsocket", &quoted_path(&place.join(SOCKET)));
+        line("unixsocketperm", "700");
         line("save", "\"\"");
-        match self.aof {
-            None => line("appendonly", "no"),
-            Some(sync) => {
-                line("appendonly", "yes");
-                line("appendfsync", if sync == Aof::Always { "always" } else { "everysec" });
-            }
+        let [port, last] = [ports.first(), ports.last()].map(|port| port.map_or(0, Port::number).to_string());
+        line("port", if self.tls == Some(Tls::Only) { "0" } else { &port });
+        if let Some(certificates) = certificates {
+            line("tls-port", &last);
+            line("tls-ca-cert-file", &quoted_path(&certificates.ca()));
+            line("tls-cert-file", &quoted_path(&certificates.server()));
+            line("tls-key-file", &quoted_path(&certificates.server_key()));
+            line("tls-auth-clients", if self.client_certificates { "yes" } else { "optional" });
+        }
+        if let Some(sync) = self.aof {
+            line("appendonly", "yes");
+            line("appendfsync", if sync == Aof::Always { "always" } else { "everysec" });
         }
         if let Some(password) = &self.password {
             line("requirepass", &quoted(password));
@@ -123,6 +182,7 @@ impl RedisOptions {
 }
 
 const SOCKET: &str = "redis.sock";
+const TLS_DIR: &str = "tls";
 
 /// A string as `redis.conf` has it.
 fn quoted(text: &str) -> String {
@@ -136,9 +196,22 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
+fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+/// What a server does with its config.
 #[derive(Clone)]
 struct Single {
     options: RedisOptions,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Data,
+    Cluster,
+    Sentinel,
 }
 
 impl Kind for Single {
@@ -146,9 +219,23 @@ impl Kind for Single {
         Program::Redis
     }
 
+    fn ports(&self) -> usize {
+        1 + usize::from(self.options.tls == Some(Tls::Beside)) + usize::from(self.mode == Mode::Cluster)
+    }
+
     fn prepare(&self, place: &Place, ports: &[Port]) -> Result<Vec<String>> {
-        let config = place.write("redis.conf", &self.options.config(place, &ports[0]))?;
-        Ok(vec![config.to_string_lossy().into_owned()])
+        let mut options = self.options.clone();
+        let mut ports = ports;
+        if self.mode == Mode::Cluster
+            && let Some((bus, others)) = ports.split_last()
+        {
+            options = options.set("cluster-enabled", "yes").set("cluster-port", &bus.number().to_string());
+            ports = others;
+        }
+        let certificates = options.tls.map(|_| Certificates::make(&place.join(TLS_DIR))).transpose()?;
+        let config = place.write("redis.conf", &options.config(place, ports, certificates.as_ref()))?;
+        let sentinel = (self.mode == Mode::Sentinel).then(|| "--sentinel".to_owned());
+        Ok([config.to_string_lossy().into_owned()].into_iter().chain(sentinel).collect())
     }
 
     /// PING is answered after it has loaded what is on the disk.
@@ -165,6 +252,7 @@ impl Kind for Single {
 pub struct Redis {
     server: Server,
     options: RedisOptions,
+    certificates: Option<Certificates>,
 }
 
 /// Whatever can be done to any server.
@@ -182,8 +270,21 @@ impl Redis {
     /// # Errors
     /// [`Error::Missing`], or what the server said when it refused to start.
     pub fn start(options: &RedisOptions) -> Result<Self> {
-        let options = options.clone();
-        Ok(Self { server: Server::start(Single { options: options.clone() })?, options })
+        Self::start_as(Mode::Data, options)
+    }
+
+    pub(crate) fn start_in_cluster(options: &RedisOptions) -> Result<Self> {
+        Self::start_as(Mode::Cluster, options)
+    }
+
+    pub(crate) fn start_sentinel(options: &RedisOptions) -> Result<Self> {
+        Self::start_as(Mode::Sentinel, options)
+    }
+
+    fn start_as(mode: Mode, options: &RedisOptions) -> Result<Self> {
+        let server = Server::start(Single { options: options.clone(), mode })?;
+        let certificates = options.tls.map(|_| Certificates::in_dir(server.dir().join(TLS_DIR)));
+        Ok(Self { server, options: options.clone(), certificates })
     }
 
     /// Asks the server by its unix socket, in a connection of its own.
@@ -196,12 +297,39 @@ impl Redis {
         answer.context(|| format!("redis-server at {} does not answer {name}", self.address()))
     }
 
-    /// `redis://[[user]:password@]127.0.0.1:port/0`.
+    /// `redis://[[user]:password@]127.0.0.1:port/0`, or `rediss://..` with [`Tls::Only`].
     pub fn url(&self) -> String {
+        self.url_of(if self.options.tls == Some(Tls::Only) { "rediss" } else { "redis" }, self.address())
+    }
+
+    /// `rediss://..`, where it speaks TLS.
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_address().map(|address| self.url_of("rediss", address))
+    }
+
+    fn url_of(&self, scheme: &str, address: SocketAddr) -> String {
         let login = self.options.login().map_or(String::new(), |(name, password)| {
             format!("{}:{}@", url_encoded(name.unwrap_or_default()), url_encoded(password))
         });
-        format!("redis://{login}{}/0", self.address())
+        format!("{scheme}://{login}{address}/0")
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        match self.options.tls? {
+            Tls::Only => Some(self.address()),
+            Tls::Beside => self.port_at(1),
+        }
+    }
+
+    /// What a client needs for TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
+    }
+
+    /// The name and password with which its clients log in; the default user has no name.
+    pub fn login(&self) -> Option<(Option<&str>, &str)> {
+        self.options.login()
     }
 
     /// The unix socket where it listens, too.

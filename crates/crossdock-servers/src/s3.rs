@@ -57,7 +57,7 @@ impl Kind for S3Options {
         for bucket in &self.buckets {
             fs::create_dir_all(root.join(bucket)).context(|| format!("cannot make the bucket {bucket}"))?;
         }
-        let (port, root) = (ports[0].address().port().to_string(), root.to_string_lossy());
+        let (port, root) = (ports[0].number().to_string(), root.to_string_lossy());
         let listen = ["--host", "127.0.0.1", "--port", &port];
         let keys = ["--access-key", &self.access_key, "--secret-key", &self.secret_key];
         Ok([&listen[..], &keys, &[&root]].concat().into_iter().map(str::to_owned).collect())

@@ -97,13 +97,13 @@ impl Server {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn port_at(&self, index: usize) -> SocketAddr {
-        self.ports[index].address()
+    pub(crate) fn port_at(&self, index: usize) -> Option<SocketAddr> {
+        self.ports.get(index).map(Port::address)
     }
 
     /// Where it listens; the same after a restart.
     pub fn address(&self) -> SocketAddr {
-        self.port_at(0)
+        self.ports[0].address()
     }
 
     /// Its private directory, with what it stores and the file `log`, which has what it printed.

@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crossdock_servers::{Aof, Program, Redis, RedisOptions, Reply, S3, S3Options, trial};
+use crossdock_servers::{
+    Aof, Certificates, ClusterOptions, Error, Program, Redis, RedisCluster, RedisOptions, RedisSentinel, Reply, S3,
+    S3Options, SentinelOptions, Tls, trial,
+};
 use libtest_mimic::{Arguments, Failed};
 
 type Outcome = Result<(), Failed>;
 
 const REDIS: &[Program] = &[Program::Redis];
+const TLS: &[Program] = &[Program::Redis, Program::Openssl];
 const S3S: &[Program] = &[Program::S3];
 
 fn main() {
@@ -25,6 +30,11 @@ fn main() {
         trial("redis says why it does not start", REDIS, redis_says_why_it_does_not_start),
         trial("nothing is left of a dropped server", REDIS, nothing_is_left),
         trial("a server outlives the thread that started it", REDIS, a_server_outlives_its_thread),
+        trial("redis speaks TLS", TLS, redis_speaks_tls),
+        trial("a cluster serves all slots", REDIS, a_cluster_serves_all_slots),
+        trial("a cluster with replicas and a password", REDIS, a_cluster_with_replicas),
+        trial("a sentinel promotes the replica", REDIS, a_sentinel_promotes_the_replica),
+        trial("sentinels with passwords", REDIS, sentinels_with_passwords),
         trial("s3 answers and comes back", S3S, s3_answers),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -53,10 +63,11 @@ fn redis_answers() -> Outcome {
 /// One line to the server's TCP port, and what it answers.
 fn inline(redis: &Redis, line: &str) -> Result<String, Failed> {
     let mut stream = TcpStream::connect(redis.address())?;
-    stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
+    stream.write_all(format!("{line}\r\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    Ok(text.strip_suffix("+OK\r\n").unwrap_or(&text).to_owned())
+    Ok(text)
 }
 
 fn redis_comes_back() -> Outcome {
@@ -140,6 +151,104 @@ fn redis_says_why_it_does_not_start() -> Outcome {
         return Err("it started".into());
     };
     assert!(error.to_string().contains("maxmemory"), "{error}");
+    Ok(())
+}
+
+/// What `openssl` as a client gets from the server for one line.
+fn over_tls(address: SocketAddr, arguments: &[&Path], line: &str) -> Result<String, Failed> {
+    let mut openssl = Command::new(Program::Openssl.find()?);
+    openssl.args(["s_client", "-quiet", "-no_ign_eof", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect"]);
+    openssl.arg(address.to_string()).args(arguments);
+    let mut child = openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut stdin = child.stdin.take().ok_or("no pipe")?;
+    stdin.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
+    // Its input stays open, as it ends with it.
+    let mut text = String::new();
+    child.stdout.take().ok_or("no pipe")?.read_to_string(&mut text)?;
+    child.wait()?;
+    Ok(text)
+}
+
+fn redis_speaks_tls() -> Outcome {
+    let redis = Redis::start(&RedisOptions::new().tls(Tls::Beside))?;
+    let address = redis.tls_address().ok_or("no address")?;
+    let files = redis.certificates().ok_or("no certificates")?;
+    assert_ne!(address, redis.address());
+    assert_eq!(
+        (redis.url().split(':').next(), redis.tls_url()),
+        (Some("redis"), Some(format!("rediss://{address}/0")))
+    );
+    assert_eq!(over_tls(address, &[Path::new("-CAfile"), &files.ca()], "PING")?, "+PONG\r\n+OK\r\n");
+    assert_eq!(inline(&redis, "PING")?, "+PONG\r\n");
+    let other = Certificates::make(&redis.dir().join("other"))?;
+    assert_eq!(over_tls(address, &[Path::new("-CAfile"), &other.ca()], "PING")?, "");
+
+    let redis = Redis::start(&RedisOptions::new().tls(Tls::Only).client_certificates().password("secret"))?;
+    let files = redis.certificates().ok_or("no certificates")?;
+    assert_eq!(redis.url(), format!("rediss://:secret@{}/0", redis.address()));
+    assert_eq!((redis.tls_url(), redis.tls_address()), (Some(redis.url()), Some(redis.address())));
+    let (ca, client, key) = (files.ca(), files.client(), files.client_key());
+    let trusting = [Path::new("-CAfile"), &ca, Path::new("-cert"), &client, Path::new("-key"), &key];
+    assert_eq!(over_tls(redis.address(), &trusting, "AUTH secret")?, "+OK\r\n+OK\r\n");
+    assert_eq!(over_tls(redis.address(), &trusting[..2], "AUTH secret")?, "");
+    redis.kill()?;
+    redis.restart()?;
+    assert_eq!(over_tls(redis.address(), &trusting, "AUTH secret")?, "+OK\r\n+OK\r\n");
+    Ok(())
+}
+
+fn a_cluster_serves_all_slots() -> Outcome {
+    let cluster = RedisCluster::start(&ClusterOptions::new())?;
+    assert_eq!((cluster.nodes().len(), cluster.masters().len(), cluster.replicas().len()), (3, 3, 0));
+    let mut served = 0;
+    for n in 0..30 {
+        let name = format!("name {n}");
+        let answers: Vec<_> =
+            cluster.nodes().iter().map(|node| node.command(&["SET", &name, "x"])).collect::<Result<_, _>>()?;
+        assert_eq!(answers.iter().filter(|answer| **answer == ok()).count(), 1, "{answers:?}");
+        served += usize::from(answers[1] == ok());
+    }
+    assert!(served > 0);
+    let node = &cluster.nodes()[1];
+    node.kill()?;
+    node.restart()?;
+    cluster.settle()?;
+    Ok(())
+}
+
+fn a_cluster_with_replicas() -> Outcome {
+    let nodes = RedisOptions::new().password("s3 cret");
+    let cluster = RedisCluster::start(&ClusterOptions::new().masters(2).replicas(1).nodes(nodes))?;
+    let roles: Vec<_> = cluster.nodes().iter().map(|node| Ok(role(node)?)).collect::<Result<_, Failed>>()?;
+    assert_eq!(roles, ["master", "master", "slave", "slave"]);
+    assert!(cluster.urls().iter().all(|url| url.starts_with("redis://:s3%20cret@127.0.0.1:")));
+    Ok(())
+}
+
+fn role(node: &Redis) -> Result<String, Error> {
+    let Reply::Array(role) = node.command(&["ROLE"])? else { return Ok(String::new()) };
+    Ok(role[0].text())
+}
+
+fn a_sentinel_promotes_the_replica() -> Outcome {
+    let sentinel = RedisSentinel::start(&SentinelOptions::new())?;
+    let old = sentinel.primary()?;
+    assert_eq!(old.address(), sentinel.nodes()[0].address());
+    assert_eq!((role(&sentinel.nodes()[0])?, role(&sentinel.nodes()[1])?), ("master".to_owned(), "slave".to_owned()));
+    let new = sentinel.promote()?;
+    assert_eq!(new.address(), sentinel.nodes()[1].address());
+    assert_eq!(new.command(&["SET", "name", "value"])?, ok());
+    Ok(())
+}
+
+fn sentinels_with_passwords() -> Outcome {
+    let nodes = RedisOptions::new().user("ann", "of tests");
+    let sentinel = RedisSentinel::start(&SentinelOptions::new().nodes(nodes).sentinel_password("watch men"))?;
+    assert!(inline(&sentinel.sentinels()[0], "SENTINEL MASTERS")?.starts_with("-NOAUTH"));
+    sentinel.promote()?;
+    sentinel.rejoin()?;
+    assert_eq!(sentinel.primary()?.address(), sentinel.nodes()[1].address());
+    assert_eq!(role(&sentinel.nodes()[0])?, "slave");
     Ok(())
 }
 
