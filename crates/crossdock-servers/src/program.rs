@@ -74,7 +74,11 @@ fn in_ci() -> bool {
 }
 
 /// A test for `libtest-mimic` that needs programs: ignored by name where one is absent, and failing there if `CI` is set.
-pub fn trial(name: &str, needs: &'static [Program], run: fn() -> std::result::Result<(), Failed>) -> Trial {
+pub fn trial(
+    name: &str,
+    needs: &'static [Program],
+    run: impl FnOnce() -> std::result::Result<(), Failed> + Send + 'static,
+) -> Trial {
     match missing(needs) {
         None => Trial::test(name, run),
         Some(why) => Trial::test(format!("{name} ({why})"), move || Err(why.into())).with_ignored_flag(!in_ci()),
