@@ -4,7 +4,6 @@
 mod common;
 mod conformance;
 mod failures;
-mod forks;
 mod server;
 
 use libtest_mimic::{Arguments, Trial};
@@ -14,6 +13,5 @@ fn main() {
     trials.extend(conformance::trials());
     trials.extend(server::trials());
     trials.extend(failures::trials());
-    trials.extend(forks::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

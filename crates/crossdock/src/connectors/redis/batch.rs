@@ -39,14 +39,16 @@ impl RedisConnector {
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
         let outcome = self.groups(names)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
-            written.extend_from_slice(&own);
-            self.put_group(&group, &own, objects, level, deadline)?
-                .into_iter()
-                .try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
+            written.extend(own);
+            elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
         });
         match outcome {
             Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
-            Err(error) => Err(self.undo(&written, error)),
+            Err(error) => {
+                written.extend_from_slice(error.keys());
+                Err(self.undo(&written, error))
+            }
         }
     }
 
@@ -81,7 +83,7 @@ impl RedisConnector {
             push(connection).map_err(Failure::when_sent)?;
             replies(connection, group.len(), deadline).map_err(Failure::when_sent)
         })?;
-        self.elsewhere(group, replies)
+        self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
     }
 
     /// The places of the items that other nodes have by now.
@@ -111,6 +113,9 @@ impl RedisConnector {
 
     /// Evicts what a batch may have written, in one pipeline a node; what resists is in the error.
     pub(super) fn undo(&self, written: &[Key], error: Error) -> Error {
+        if written.is_empty() {
+            return error;
+        }
         // The call has used up its time, or is wanted no more: this must be quick.
         let deadline = Deadline::new((self.options.deadline / 10).min(LONGEST_UNDO), 0);
         match interrupt::scope(|| false, || self.evict_all(written, deadline)) {

@@ -242,6 +242,9 @@ fn too_little_memory(size: usize) -> Error {
     Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
 }
 
+/// How often a set begins anew because the object that was there has gone in the meantime.
+const ROUNDS_OF_A_SET: u32 = 16;
+
 /// Memory for an object to come.
 struct Room(Vec<u8>, usize);
 
@@ -385,11 +388,12 @@ impl Deferrable for RedisConnector {
         let key = key.as_object()?;
         key.require_same(&object, self.options.integrity)?;
         let only_if_new = self.options.write_once;
-        while !self.store(key, &object, self.level(options), only_if_new)? {
-            if self.is_same(key, &object)? {
+        for _ in 0..ROUNDS_OF_A_SET {
+            if self.store(key, &object, self.level(options), only_if_new)? || self.is_same(key, &object)? {
                 return Ok(());
             }
         }
-        Ok(())
+        let message = "others set and evict the object all the time; call again when they have come to an end";
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 }
