@@ -45,20 +45,25 @@ impl Program {
         }
     }
 
-    /// Where it is: as its environment variable says, below `target/servers` of the workspace, or on the `PATH`.
+    /// Where it is: as its environment variable says; without that, below `target/servers` of the workspace or on the
+    /// `PATH`.
     ///
     /// # Errors
     /// [`Error::Missing`].
     pub fn find(self) -> Result<PathBuf> {
         let named = env::var_os(self.variable()).map(PathBuf::from);
+        let candidates = named.map_or_else(|| self.usual_places(), |named| vec![named]);
+        candidates.into_iter().find(|candidate| candidate.is_file()).ok_or(Error::Missing(self))
+    }
+
+    fn usual_places(self) -> Vec<PathBuf> {
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/bin").join(self.name());
         let path = env::var_os("PATH").unwrap_or_default();
-        let on_path = |name| env::split_paths(&path).map(move |dir| dir.join(name));
         // Debian's package redis-tools has the server under this name alone; redis-server adds a link and a service.
         let alias = (self == Self::Redis).then_some("redis-check-rdb");
-        let mut candidates =
-            named.into_iter().chain([installed]).chain(on_path(self.name())).chain(alias.into_iter().flat_map(on_path));
-        candidates.find(|candidate| candidate.is_file()).ok_or(Error::Missing(self))
+        let on_path = [self.name()].into_iter().chain(alias);
+        let on_path = on_path.flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
+        [installed].into_iter().chain(on_path).collect()
     }
 }
 
