@@ -4,6 +4,7 @@
 mod common;
 mod conformance;
 mod failures;
+mod lost;
 mod server;
 
 use libtest_mimic::{Arguments, Trial};
@@ -13,5 +14,6 @@ fn main() {
     trials.extend(conformance::trials());
     trials.extend(server::trials());
     trials.extend(failures::trials());
+    trials.extend(lost::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
