@@ -12,7 +12,7 @@ use super::{RedisConnector, Room};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::key::{Key, ObjectKey};
+use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{Durability, GetOptions};
 
 /// What the server is asked for at once at most: it keeps its replies in memory until we have read them.
@@ -33,7 +33,8 @@ struct Item {
 impl RedisConnector {
     pub(super) fn put_all(&self, objects: &[Bytes], level: Option<Durability>) -> Result<Vec<Key>> {
         self.require_open()?;
-        let keys: Vec<ObjectKey> = objects.iter().map(|object| self.new_object_key(object)).collect();
+        let new = ObjectId::several(objects.len()).into_iter().zip(objects);
+        let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
         let mut written = Vec::new();
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());

@@ -173,11 +173,12 @@ impl RedisConnector {
         Ok(id.with_str(|id| [self.prefix.as_bytes(), id.as_bytes()].concat()))
     }
 
-    /// A new key for these bytes.
-    fn new_object_key(&self, object: &[u8]) -> ObjectKey {
-        match self.options.write_once {
-            true => ObjectKey::sealed(ObjectId::random(), object, self.options.integrity),
-            false => ObjectKey::bare(ObjectId::random()),
+    /// What a key says of these bytes.
+    fn key_of(&self, id: ObjectId, object: &[u8]) -> ObjectKey {
+        if self.options.write_once {
+            ObjectKey::sealed(id, object, self.options.integrity)
+        } else {
+            ObjectKey::bare(id)
         }
     }
 
@@ -284,7 +285,7 @@ impl fmt::Debug for RedisConnector {
 impl Connector for RedisConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.require_open()?;
-        let key = self.new_object_key(&object);
+        let key = self.key_of(ObjectId::random(), &object);
         match self.store(&key, &object, self.level(options), false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
