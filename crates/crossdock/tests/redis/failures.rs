@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("sentinels_name_the_new_primary", sentinels_name_the_new_primary),
         ("a_cluster_moves_its_slots", a_cluster_moves_its_slots),
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
+        ("a_server_that_trickles", a_server_that_trickles),
         ("hosts_that_do_not_exist", hosts_that_do_not_exist),
     ])
 }
@@ -280,6 +282,35 @@ fn servers_that_talk_nonsense() -> Outcome {
     let options = RedisOptions::new("127.0.0.1", nonsense(greeting)?).deadline(Duration::from_millis(300)).retries(0);
     let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
     assert_eq!(kind_of(open(&options).get_bytes(&key)), ErrorKind::Unavailable);
+    Ok(())
+}
+
+/// It never makes us wait long for the next byte, and yet never comes to an end.
+fn a_server_that_trickles() -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut asked = [0; 4096];
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n"));
+            let head = greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$100000000\r\n"));
+            while head.is_ok() && stream.write_all(&[b'x'; 64]).is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+    let redis = |deadline| open(&RedisOptions::new("127.0.0.1", port).deadline(deadline).retries(0));
+    let key = |size| ObjectKey { size, ..ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7") }.into();
+    let hurried = redis(Duration::from_millis(300));
+    assert_eq!(kind_of(hurried.get_bytes(&key(Some(5)))), ErrorKind::Corrupt, "it announces another size");
+    let patient = redis(Duration::from_secs(3600));
+    static BYTES_WAITED_FOR: AtomicU32 = AtomicU32::new(0);
+    let after_a_while = || BYTES_WAITED_FOR.fetch_add(1, Ordering::Relaxed) > 20;
+    let interrupted = interrupt::scope(after_a_while, || patient.get_bytes(&key(Some(100_000_000))));
+    assert_eq!(kind_of(interrupted), ErrorKind::Interrupted);
+    // The deadline grows with what is announced: a second for each 8 MiB, so these take 12.
+    assert_eq!(kind_of(hurried.get_bytes(&key(None))), ErrorKind::Timeout);
     Ok(())
 }
 

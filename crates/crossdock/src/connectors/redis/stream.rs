@@ -82,6 +82,8 @@ impl Stream {
 
     /// Reads what is there, at least one byte, into the beginning of `memory`.
     pub(super) fn read(&mut self, memory: &mut [MaybeUninit<u8>], deadline: &Deadline) -> Result<usize, Cause> {
+        // A server that sends a little all the time never makes us wait.
+        still_wanted(deadline)?;
         let read = patiently(deadline, || match self {
             Self::Tcp(stream) => receive(stream, memory),
             Self::Unix(stream) => receive(stream, memory),
@@ -106,6 +108,9 @@ impl Stream {
                 return Err(Cause::Io(io::ErrorKind::WriteZero.into()));
             }
             IoSlice::advance_slices(&mut rest, written);
+            if !rest.is_empty() {
+                still_wanted(deadline)?;
+            }
         }
         #[cfg(feature = "redis-tls")]
         if let Self::Tls(stream) = self {
@@ -125,14 +130,16 @@ fn patiently<T>(deadline: &Deadline, mut call: impl FnMut() -> io::Result<T>) ->
     loop {
         match call() {
             Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                interrupt::check().map_err(Cause::Final)?;
-                if deadline.has_passed() {
-                    return Err(Cause::Deadline);
-                }
+                still_wanted(deadline)?;
             }
             done => return done.map_err(Cause::Io),
         }
     }
+}
+
+fn still_wanted(deadline: &Deadline) -> Result<(), Cause> {
+    interrupt::check().map_err(Cause::Final)?;
+    if deadline.has_passed() { Err(Cause::Deadline) } else { Ok(()) }
 }
 
 /// Tries the addresses of the host one after the other.
