@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 PY_DEPS := proxystore==1.1.0 pytest jsonschema maturin ruff
 WHEELS := target/wheels
 # Servers for tests: the S3 server that is started, and the program that starts servers for tests in Python.
-export CROSSDOCK_S3S_FS := $(CURDIR)/target/servers/bin/s3s-fs
+export CROSSDOCK_S3S_FS ?= $(CURDIR)/target/servers/bin/s3s-fs
 export CROSSDOCK_SERVERS := $(CURDIR)/target/debug/crossdock-servers
 
 .PHONY: help demo test lint bench torture doc fmt clean wheel servers

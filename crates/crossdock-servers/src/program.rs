@@ -67,7 +67,7 @@ impl Program {
     }
 }
 
-/// What is not installed of these, in words; `None` where nothing is missing.
+/// What is not installed of these, and how to get it, in words; `None` where nothing is missing.
 pub fn missing(needs: &[Program]) -> Option<String> {
     let absent: Vec<_> =
         needs.iter().filter_map(|program| program.find().err()).map(|error| error.to_string()).collect();
@@ -84,10 +84,9 @@ pub fn trial(
     needs: &'static [Program],
     run: impl FnOnce() -> std::result::Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    match missing(needs) {
-        None => Trial::test(name, run),
-        Some(why) => Trial::test(format!("{name} ({why})"), move || Err(why.into())).with_ignored_flag(!in_ci()),
-    }
+    let Some(why) = missing(needs) else { return Trial::test(name, run) };
+    let needs = needs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
+    Trial::test(format!("{name} (needs {needs})"), move || Err(why.into())).with_ignored_flag(!in_ci())
 }
 
 /// For a plain `#[test]` that needs programs, `if skip(..) { return }`: true where one is absent, which is printed. Such a

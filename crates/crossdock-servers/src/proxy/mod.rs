@@ -23,6 +23,8 @@ pub use rule::{Counts, Fault, Rule, Then};
 /// the server sends until the client sends again. So a pipeline is one request with one reply, logging in is one, and a
 /// TLS handshake some. One thread serves all connections.
 ///
+/// Clients of a cluster go where its nodes say; `CONFIG SET cluster-announce-port` has a node name its proxy instead.
+///
 /// ```no_run
 /// use crossdock_servers::{Fault, LossyProxy, Redis, RedisOptions, Rule, Then};
 ///
