@@ -79,7 +79,11 @@ fn in_ci() -> bool {
 }
 
 /// A test for `libtest-mimic` that needs programs: ignored by name where one is absent, and failing there if `CI` is set.
-pub fn trial(name: &str, needs: &'static [Program], run: fn() -> std::result::Result<(), Failed>) -> Trial {
+pub fn trial(
+    name: &str,
+    needs: &'static [Program],
+    run: impl FnOnce() -> std::result::Result<(), Failed> + Send + 'static,
+) -> Trial {
     let Some(why) = missing(needs) else { return Trial::test(name, run) };
     let needs = needs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
     Trial::test(format!("{name} (needs {needs})"), move || Err(why.into())).with_ignored_flag(!in_ci())

@@ -42,7 +42,7 @@ pub enum ErrorKind {
     Unsupported,
     /// The connector was closed. A put wrote nothing.
     Closed,
-    /// The caller wanted the call to end ([`interrupt`](crate::interrupt)). A put wrote nothing.
+    /// The caller wanted the call to end ([`interrupt`](crate::interrupt)). A put wrote nothing but what the error's keys list.
     Interrupted,
 }
 
@@ -250,6 +250,16 @@ impl Error {
     #[must_use]
     pub fn with_keys(mut self, keys: impl IntoIterator<Item = Key>) -> Self {
         self.0.keys.extend(keys);
+        self
+    }
+
+    /// The same error, once it is known that nothing of what it spoke of is there.
+    #[cfg(feature = "remote")]
+    pub(crate) fn settled(mut self) -> Self {
+        self.0.keys.clear();
+        if self.0.kind == ErrorKind::Ambiguous {
+            self.0.kind = ErrorKind::Unavailable;
+        }
         self
     }
 

@@ -6,6 +6,8 @@ mod file;
 mod local;
 #[cfg(feature = "object-store")]
 mod object_store;
+#[cfg(feature = "redis")]
+mod redis;
 
 #[cfg(feature = "object-store")]
 pub use self::object_store::{ObjectStoreConnector, ObjectStoreOptions};
@@ -13,3 +15,5 @@ pub use self::object_store::{ObjectStoreConnector, ObjectStoreOptions};
 pub use file::{FileConnector, FileOptions};
 #[cfg(feature = "local")]
 pub use local::{LocalConnector, LocalOptions};
+#[cfg(feature = "redis")]
+pub use redis::{RedisConnector, RedisOptions};

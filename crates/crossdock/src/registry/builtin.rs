@@ -26,6 +26,8 @@ pub(super) fn types() -> Vec<ConnectorType> {
         bucket("gcs", ObjectStoreOptions::GCS_FIELDS, ObjectStoreOptions::from_gcs_fields),
         #[cfg(feature = "azure")]
         bucket("azure", ObjectStoreOptions::AZURE_FIELDS, ObjectStoreOptions::from_azure_fields),
+        #[cfg(feature = "redis")]
+        redis(),
         multi(),
     ]
 }
@@ -74,6 +76,17 @@ fn bucket(
     ConnectorType::new(name, fields, move |fields| Ok(Arc::new(read(fields)?)))
 }
 
+#[cfg(feature = "redis")]
+fn redis() -> ConnectorType {
+    use crate::connectors::RedisOptions;
+    let mut redis =
+        ConnectorType::new("redis", RedisOptions::FIELDS, |fields| Ok(Arc::new(RedisOptions::from_fields(fields)?)))
+            .class_paths(class_paths("redis", "RedisConnector"));
+    redis.same_fields = &["hostname", "port"];
+    redis.python_fields = vec![("clear", false.into())];
+    redis
+}
+
 const MULTI_FIELDS: &[FieldSpec] =
     &[FieldSpec::new("connectors", FieldKind::Connectors, "The connectors of the nested multi-connector. Required.")
         .required()];
@@ -84,6 +97,7 @@ fn multi() -> ConnectorType {
         fields: MULTI_FIELDS,
         class_paths: class_paths("multi", "MultiConnector").to_vec(),
         nests: true,
+        same_fields: &[],
         python_fields: Vec::new(),
         read: Arc::new(|scope, table, place| Ok(Arc::new(MultiOptions::read(scope, table, place)?))),
     }

@@ -1,0 +1,264 @@
+//! Batches: one pipeline, or one for each node of a cluster.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::call::Call;
+use super::connection::Connection;
+use super::failure::{Cause, Failure, Next, Refusal};
+use super::resp::Reply;
+use super::{RedisConnector, Room};
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::key::{Key, ObjectId, ObjectKey};
+use crate::options::{Durability, GetOptions};
+
+/// What the server is asked for at once at most: it keeps its replies in memory until we have read them.
+const WINDOW_ITEMS: usize = 4096;
+const WINDOW_BYTES: u64 = 64 << 20;
+/// What an object is taken for whose key says no size, in bytes.
+const UNKNOWN_SIZE: u64 = 1 << 20;
+
+/// How long evicting may take what a failed batch has written.
+const LONGEST_UNDO: Duration = Duration::from_secs(2);
+
+/// One item of a batch: its place in it, and its name on the server.
+struct Item {
+    place: usize,
+    name: Vec<u8>,
+}
+
+impl RedisConnector {
+    pub(super) fn put_all(&self, objects: &[Bytes], level: Option<Durability>) -> Result<Vec<Key>> {
+        self.require_open()?;
+        let new = ObjectId::several(objects.len()).into_iter().zip(objects);
+        let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
+        let names = self.names(keys.iter())?;
+        let mut written = Vec::new();
+        let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
+        let outcome = self.groups(names)?.into_iter().try_for_each(|group| {
+            let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
+            written.extend(own);
+            elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
+        });
+        match outcome {
+            Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
+            Err(error) => {
+                written.extend_from_slice(error.keys());
+                Err(self.undo(&written, error))
+            }
+        }
+    }
+
+    /// Stores the items that one node has. The places of those that it has no longer.
+    fn put_group(
+        &self,
+        group: &[Item],
+        keys: &[Key],
+        objects: &[Bytes],
+        level: Option<Durability>,
+        deadline: Deadline,
+    ) -> Result<Vec<usize>> {
+        let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
+        let call = Call {
+            name: group.first().map(|item| &*item.name),
+            bytes: sizes().sum(),
+            largest: sizes().max().unwrap_or(0),
+            durability: level,
+            writes: keys,
+            deadline: Some(deadline),
+            ..Call::default()
+        };
+        let conditions = self.conditions(false);
+        let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
+        let replies = self.call(call, |connection, deadline| {
+            let push = |connection: &mut Connection| {
+                for Item { place, name } in group {
+                    connection.push_object(&[b"SET", name], &objects[*place], &after, deadline)?;
+                }
+                connection.send(deadline)
+            };
+            push(connection).map_err(Failure::when_sent)?;
+            replies(connection, group.len(), deadline).map_err(Failure::when_sent)
+        })?;
+        self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
+    }
+
+    /// The places of the items that other nodes have by now.
+    fn elsewhere(&self, group: &[Item], replies: Vec<Reply>) -> Result<Vec<usize>> {
+        let mut elsewhere = Vec::new();
+        for (item, reply) in group.iter().zip(replies) {
+            let Reply::Refused(refusal) = reply else { continue };
+            if !self.is_elsewhere(&refusal) {
+                return Err(self.refused(refusal));
+            }
+            elsewhere.push(item.place);
+        }
+        Ok(elsewhere)
+    }
+
+    fn is_elsewhere(&self, refusal: &Refusal) -> bool {
+        let failure = Failure::before_sending(Cause::Refused(refusal.clone()));
+        self.options.cluster && failure.next() != Next::Stop
+    }
+
+    /// The error of one item.
+    fn refused(&self, refusal: Refusal) -> Error {
+        let message = format!("{}: {refusal}; {}", self.options.shown(), refusal.advice());
+        let error = Error::new(refusal.kind(), message);
+        if refusal.may_pass() { error } else { error.permanent() }
+    }
+
+    /// Evicts what a batch may have written, in one pipeline a node; what resists is in the error.
+    pub(super) fn undo(&self, written: &[Key], error: Error) -> Error {
+        if written.is_empty() {
+            return error;
+        }
+        // The call has used up its time, or is wanted no more: this must be quick.
+        let deadline = Deadline::new((self.options.deadline / 10).min(LONGEST_UNDO), 0);
+        match interrupt::scope(|| false, || self.evict_all(written, deadline)) {
+            Ok(()) => error.settled(),
+            Err(_) => {
+                let count = written.len();
+                error
+                    .settled()
+                    .context(format_args!("{count} objects that may have been written could not be evicted"))
+                    .with_keys(written.iter().cloned())
+            }
+        }
+    }
+
+    fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {
+        let ids = keys.iter().map(Key::as_object).collect::<Result<Vec<_>>>()?;
+        for group in self.groups(self.names(ids.into_iter())?)? {
+            let call =
+                Call { name: group.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+            let replies = self.call(call, |connection, deadline| {
+                group.iter().for_each(|item| connection.push(&[b"UNLINK", &item.name]));
+                connection.send(deadline)?;
+                replies(connection, group.len(), deadline)
+            })?;
+            for place in self.elsewhere(&group, replies)? {
+                crate::connector::Connector::evict(self, &keys[place])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn get_all(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
+        self.require_open()?;
+        let keys: Vec<&ObjectKey> = keys.iter().map(Key::as_object).collect::<Result<_>>()?;
+        let names = self.names(keys.iter().copied())?;
+        let deadline = self.deadline(keys.iter().filter_map(|key| key.size).sum());
+        let mut found: Vec<Option<Bytes>> = vec![None; keys.len()];
+        for group in self.groups(names)? {
+            for window in windows(&group, &keys) {
+                interrupt::check()?;
+                for (item, outcome) in window.iter().zip(self.get_window(window, &keys, options, deadline)?) {
+                    found[item.place] = match outcome {
+                        Ok(object) => object,
+                        Err(refusal) if self.is_elsewhere(&refusal) => {
+                            let key = Key::from(keys[item.place].clone());
+                            crate::connector::Connector::get(self, &key, options)?
+                        }
+                        Err(refusal) => return Err(self.refused(refusal)),
+                    };
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn get_window(
+        &self,
+        window: &[Item],
+        keys: &[&ObjectKey],
+        options: &GetOptions,
+        deadline: Deadline,
+    ) -> Result<Vec<Result<Option<Bytes>, Refusal>>> {
+        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+        let integrity = options.integrity.unwrap_or(self.options.integrity);
+        self.call(call, |connection, deadline| {
+            window.iter().for_each(|item| connection.push(&[b"GET", &item.name]));
+            connection.send(deadline)?;
+            let mut read = |item: &Item| {
+                let key = keys[item.place];
+                let found = next_object(connection, key, deadline)?;
+                if let Ok(Some(object)) = &found {
+                    key.verify(object, integrity)?;
+                }
+                Ok(found)
+            };
+            window.iter().map(&mut read).collect()
+        })
+    }
+
+    fn names<'k>(&self, keys: impl Iterator<Item = &'k ObjectKey>) -> Result<Vec<Item>> {
+        keys.enumerate().map(|(place, key)| Ok(Item { place, name: self.name(&key.id)? })).collect()
+    }
+
+    /// The items by the node that has them, as far as is known; all together where there is one server.
+    fn groups(&self, items: Vec<Item>) -> Result<Vec<Vec<Item>>> {
+        if !self.options.cluster || items.is_empty() {
+            return Ok(if items.is_empty() { Vec::new() } else { vec![items] });
+        }
+        let slots = self.slots()?;
+        let mut groups: Vec<Vec<Item>> = slots.nodes().iter().map(|_| Vec::new()).collect();
+        let mut unserved = Vec::new();
+        for item in items {
+            let node = slots.node_of(&item.name);
+            let place = node.and_then(|node| slots.nodes().iter().position(|known| known == node));
+            groups.get_mut(place.unwrap_or(usize::MAX)).unwrap_or(&mut unserved).push(item);
+        }
+        groups.push(unserved);
+        groups.retain(|group| !group.is_empty());
+        Ok(groups)
+    }
+}
+
+/// So many replies, refusals among them.
+fn replies(connection: &mut Connection, count: usize, deadline: &Deadline) -> Result<Vec<Reply>, Failure> {
+    (0..count).map(|_| connection.any_reply(deadline)).collect()
+}
+
+/// The next object of a pipeline. What is no object is refused, and the pipeline goes on.
+#[expect(unsafe_code, reason = "the length of a buffer that was filled")]
+fn next_object(
+    connection: &mut Connection,
+    key: &ObjectKey,
+    deadline: &mut Deadline,
+) -> Result<Result<Option<Bytes>, Refusal>, Failure> {
+    let size = match connection.object_head(deadline) {
+        Ok(Some(size)) => size,
+        Ok(None) => return Ok(Ok(None)),
+        Err(Failure { cause: Cause::Refused(refusal), .. }) => return Ok(Err(refusal)),
+        Err(failure) => return Err(failure),
+    };
+    key.verify_size(size as u64)?;
+    if key.size.is_none() {
+        deadline.extend_for(size as u64);
+    }
+    let mut room = Room::new(size)?;
+    connection.object(room.as_mut(), deadline)?;
+    // SAFETY: `object` has filled all of the memory that it was given.
+    Ok(Ok(Some(unsafe { room.filled() })))
+}
+
+/// The items in parts whose objects the server can well have in memory at once.
+fn windows<'i>(items: &'i [Item], keys: &[&ObjectKey]) -> Vec<&'i [Item]> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0_u64);
+    for (end, item) in items.iter().enumerate() {
+        let size = keys[item.place].size.unwrap_or(UNKNOWN_SIZE);
+        if end > start && (end - start == WINDOW_ITEMS || bytes.saturating_add(size) > WINDOW_BYTES) {
+            parts.push(&items[start..end]);
+            (start, bytes) = (end, 0);
+        }
+        bytes = bytes.saturating_add(size);
+    }
+    parts.push(&items[start..]);
+    parts
+}
