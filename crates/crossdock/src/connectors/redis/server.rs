@@ -91,7 +91,7 @@ impl Server {
         let mut warnings = Vec::new();
         match (self.aof, self.appendfsync.as_deref()) {
             (Some(true), None) => {
-                warnings.push("it does not tell appendfsync, so at most \"process\" is promised".to_owned())
+                warnings.push("it does not tell appendfsync, so at most \"process\" is promised".to_owned());
             }
             (Some(true), _) => {}
             (Some(false), _) => warnings.push(
@@ -99,7 +99,7 @@ impl Server {
                     .to_owned(),
             ),
             (None, _) => {
-                warnings.push("it does not tell whether its objects survive a restart of the server".to_owned())
+                warnings.push("it does not tell whether its objects survive a restart of the server".to_owned());
             }
         }
         if self.evicts(with_ttl) {
