@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+import servers
 from crossdock.connectors.file import FileConnector
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
+from crossdock.connectors.redis import RedisConnector
 from crossdock.exceptions import InvalidKeyError
 from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_process
 
@@ -26,6 +28,7 @@ SMALL, LARGE = b'small', bytes(range(256)) * 40
 KINDS: dict[str, Callable[[pathlib.Path], Any]] = {
     'local': lambda directory: LocalConnector(),
     'file': lambda directory: FileConnector(str(directory / 'objects')),
+    'redis': lambda directory: RedisConnector(**servers.options(clear=True)),
     'multi': lambda directory: MultiConnector(
         {
             'memory': (LocalConnector(), Policy(max_size_bytes=100, priority=1)),
@@ -136,7 +139,7 @@ def test_a_forked_child_reads_what_its_parent_put(connector: Any, kind: str, pro
     made = FORKS[process](use, connector, keys, data)
     assert len(made) == len(data)
     assert [connector.get(key) for key in keys] == data, 'and the parent still does'
-    if kind == 'file':
+    if kind in ('file', 'redis'):
         assert [connector.get(key) for key in made] == [b'deferred']
 
 
@@ -165,7 +168,7 @@ def test_a_pickled_connector_works_in_another_process(connector: Any, kind: str,
     path, made = run(function, pickle.dumps((connector, keys)), data)
     assert path == class_path(connector)
     assert [connector.get(key) for key in keys] == data
-    if kind == 'file':
+    if kind in ('file', 'redis'):
         assert [connector.get(key) for key in made] == [LARGE + b'x', b'deferred']
 
 

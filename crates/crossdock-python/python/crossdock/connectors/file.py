@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Literal, NamedTuple, Self
 
-from crossdock._crossdock import FileBase
-from crossdock.connectors._managed import Managed
+from crossdock._crossdock import StoredBase, open_file
+from crossdock.connectors._managed import Managed, known_fields
 from crossdock.exceptions import InvalidConfigError
 
 __all__ = ['FileConnector', 'FileKey']
@@ -26,7 +26,7 @@ class FileKey(NamedTuple):
     checksum: str | None = None
 
 
-class FileConnector(FileBase, Managed):
+class FileConnector(StoredBase[FileKey], Managed):
     """Keeps objects as files, for every process and host that sees the directory.
 
     An object is a file whose name is a UUID, and exists once an empty marker beside it does (`<uuid>.ready`): what
@@ -92,7 +92,7 @@ class FileConnector(FileBase, Managed):
             raise TypeError(f'store_dir must be a str or a path of one, not {type(directory).__name__}')
         if '\0' in directory:
             raise ValueError(f'store_dir has a null character in it, which no path can have: {directory!r}')
-        self._setup(directory, clear, **self._options)
+        self._dir = open_file(self, directory, clear, **self._options)
 
     @property
     def store_dir(self) -> str:
@@ -132,11 +132,7 @@ class FileConnector(FileBase, Managed):
             )
         if cls.__init__ is not FileConnector.__init__:
             return cls(**config)
-        unknown = set(config) - _FIELDS
-        if unknown:
-            raise InvalidConfigError(
-                f'the config of a {cls.__name__} has an unknown field {sorted(unknown)[0]!r}; known are {sorted(_FIELDS)}',
-            )
+        known_fields(cls, config, _FIELDS)
         connector = cls.__new__(cls)
         connector.clear = False
         connector.buffering = config.get('buffering', -1)
