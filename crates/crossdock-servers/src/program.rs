@@ -45,24 +45,29 @@ impl Program {
         }
     }
 
-    /// Where it is: as its environment variable says, below `target/servers` of the workspace, or on the `PATH`.
+    /// Where it is: as its environment variable says; without that, below `target/servers` of the workspace or on the
+    /// `PATH`.
     ///
     /// # Errors
     /// [`Error::Missing`].
     pub fn find(self) -> Result<PathBuf> {
         let named = env::var_os(self.variable()).map(PathBuf::from);
+        let candidates = named.map_or_else(|| self.usual_places(), |named| vec![named]);
+        candidates.into_iter().find(|candidate| candidate.is_file()).ok_or(Error::Missing(self))
+    }
+
+    fn usual_places(self) -> Vec<PathBuf> {
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/bin").join(self.name());
         let path = env::var_os("PATH").unwrap_or_default();
-        let on_path = |name| env::split_paths(&path).map(move |dir| dir.join(name));
         // Debian's package redis-tools has the server under this name alone; redis-server adds a link and a service.
         let alias = (self == Self::Redis).then_some("redis-check-rdb");
-        let mut candidates =
-            named.into_iter().chain([installed]).chain(on_path(self.name())).chain(alias.into_iter().flat_map(on_path));
-        candidates.find(|candidate| candidate.is_file()).ok_or(Error::Missing(self))
+        let on_path = [self.name()].into_iter().chain(alias);
+        let on_path = on_path.flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
+        [installed].into_iter().chain(on_path).collect()
     }
 }
 
-/// What is not installed of these, in words; `None` where nothing is missing.
+/// What is not installed of these, and how to get it, in words; `None` where nothing is missing.
 pub fn missing(needs: &[Program]) -> Option<String> {
     let absent: Vec<_> =
         needs.iter().filter_map(|program| program.find().err()).map(|error| error.to_string()).collect();
@@ -79,10 +84,9 @@ pub fn trial(
     needs: &'static [Program],
     run: impl FnOnce() -> std::result::Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    match missing(needs) {
-        None => Trial::test(name, run),
-        Some(why) => Trial::test(format!("{name} ({why})"), move || Err(why.into())).with_ignored_flag(!in_ci()),
-    }
+    let Some(why) = missing(needs) else { return Trial::test(name, run) };
+    let needs = needs.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
+    Trial::test(format!("{name} (needs {needs})"), move || Err(why.into())).with_ignored_flag(!in_ci())
 }
 
 /// For a plain `#[test]` that needs programs, `if skip(..) { return }`: true where one is absent, which is printed. Such a

@@ -299,7 +299,12 @@ impl Redis {
 
     /// `redis://[[user]:password@]127.0.0.1:port/0`, or `rediss://..` with [`Tls::Only`].
     pub fn url(&self) -> String {
-        self.url_of(if self.options.tls == Some(Tls::Only) { "rediss" } else { "redis" }, self.address())
+        self.url_at(self.address())
+    }
+
+    /// The same with another address, such as that of a proxy.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        self.url_of(if self.options.tls == Some(Tls::Only) { "rediss" } else { "redis" }, address)
     }
 
     /// `rediss://..`, where it speaks TLS.

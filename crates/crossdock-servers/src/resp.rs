@@ -21,10 +21,11 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The text of a status or value; empty for anything else.
+    /// The text of a status, a value or a number; empty for anything else.
     pub fn text(&self) -> String {
         match self {
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Integer(number) => number.to_string(),
             _ => String::new(),
         }
     }

@@ -33,7 +33,7 @@ impl S3Options {
         Self::default()
     }
 
-    /// One more bucket.
+    /// One more bucket; its name has 3 letters or more.
     pub fn bucket(mut self, name: &str) -> Self {
         self.buckets.push(name.to_owned());
         self

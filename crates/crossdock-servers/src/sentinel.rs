@@ -138,7 +138,7 @@ impl RedisSentinel {
         if first.address() == primary { second } else { first }
     }
 
-    /// Kills the primary and waits until its replica has been promoted; returns the new primary.
+    /// Kills the primary and waits until its replica has been promoted, some four seconds; returns the new primary.
     ///
     /// # Errors
     /// It does not come about within a minute.

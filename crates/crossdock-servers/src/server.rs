@@ -188,6 +188,8 @@ impl Owned {
         let mut command = Command::new(path);
         // The name matters: Debian's redis-server is one program that goes by several.
         command.arg0(program.name()).args(arguments).current_dir(place.path());
+        // Ctrl-C at a terminal is for the tests, not for it.
+        command.process_group(0);
         // Nor should a server log what the tests are asked to log.
         command.env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(log.try_clone().context(cannot)?).stderr(log);

@@ -144,6 +144,13 @@ impl<T> PerProcess<T> {
         self.value.store(Some(value));
     }
 
+    /// What was kept, which is no longer.
+    #[cfg(feature = "remote")]
+    pub(crate) fn take(&self) -> Option<Arc<T>> {
+        self.forget_what_was_inherited();
+        self.value.swap(None)
+    }
+
     fn forget_what_was_inherited(&self) {
         let token = token();
         if self.owner.load(Ordering::Acquire) != token {

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::{ConnectorType, Lane, Scope, build};
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+use crate::config::Fields;
 use crate::config::{Config, ConnectorConfig, FieldKind, FieldSpec, Table};
 use crate::connector::{Connector, Opener, Properties};
+#[cfg(feature = "object-store")]
+use crate::connectors::ObjectStoreOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 
@@ -14,6 +18,14 @@ pub(super) fn types() -> Vec<ConnectorType> {
         local(),
         #[cfg(feature = "file")]
         file(),
+        #[cfg(feature = "object-store")]
+        object_store(),
+        #[cfg(feature = "s3")]
+        bucket("s3", ObjectStoreOptions::S3_FIELDS, ObjectStoreOptions::from_s3_fields),
+        #[cfg(feature = "gcs")]
+        bucket("gcs", ObjectStoreOptions::GCS_FIELDS, ObjectStoreOptions::from_gcs_fields),
+        #[cfg(feature = "azure")]
+        bucket("azure", ObjectStoreOptions::AZURE_FIELDS, ObjectStoreOptions::from_azure_fields),
         #[cfg(feature = "redis")]
         redis(),
         multi(),
@@ -44,6 +56,24 @@ fn file() -> ConnectorType {
     // ProxyStore clears by default: a config that is silent would delete the directory over there.
     file.python_fields = vec![("clear", false.into()), ("buffering", (-1_i64).into())];
     file
+}
+
+#[cfg(feature = "object-store")]
+fn object_store() -> ConnectorType {
+    ConnectorType::new("object_store", ObjectStoreOptions::FIELDS, |fields| {
+        Ok(Arc::new(ObjectStoreOptions::from_fields(fields)?))
+    })
+    .class_paths(["crossdock.connectors.object_store.ObjectStoreConnector"])
+}
+
+/// A shorter way to write the config of an object store, into which it is turned.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn bucket(
+    name: &str,
+    fields: &'static [FieldSpec],
+    read: fn(&Fields<'_>) -> Result<ObjectStoreOptions>,
+) -> ConnectorType {
+    ConnectorType::new(name, fields, move |fields| Ok(Arc::new(read(fields)?)))
 }
 
 #[cfg(feature = "redis")]

@@ -1,14 +1,15 @@
 //! The contract, over every kind of server and of options.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use crossdock::config::Reference;
 use crossdock::connectors::{FileOptions, LocalOptions, RedisOptions};
 use crossdock::testing::{RULES, Subject};
 use crossdock::{MultiConnector, Policy};
-use crossdock_servers::trial;
+use crossdock_servers::{Program, Redis, Tls, trial};
 use libtest_mimic::Trial;
 
-use crate::common::{REDIS, SHARED, open, options, reopen};
+use crate::common::{CLUSTER, SHARED, open, options, reopen, start};
 
 fn subject(options: &RedisOptions) -> Subject {
     Subject::new(open(options), reopen)
@@ -30,6 +31,25 @@ fn with_a_time_to_live() -> Subject {
     subject(&options(&SHARED).ttl(std::time::Duration::from_secs(600)).database(3))
 }
 
+/// Two users; TLS with the server's own authority, and a password in a file.
+fn secured() -> Subject {
+    static SECURED: LazyLock<(Redis, tempfile::TempDir)> = LazyLock::new(|| {
+        let redis = start(&crossdock_servers::RedisOptions::new().user("worker", "s3cret/@:%").tls(Tls::Only));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("password"), "s3cret/@:%\n").unwrap();
+        (redis, dir)
+    });
+    let (redis, dir) = &*SECURED;
+    let url = format!("rediss://worker:${{file:{}/password}}@{}", dir.path().display(), redis.tls_address().unwrap());
+    let ca = redis.certificates().unwrap().ca();
+    let options = RedisOptions::from_url(&url).unwrap().tls_ca_file(Reference::literal(ca.to_str().unwrap()));
+    subject(&options)
+}
+
+fn cluster() -> Subject {
+    subject(&options(&CLUSTER.nodes()[1]).cluster(true))
+}
+
 /// Memory for what is tiny, Redis for what is small, files for the rest: all see every batch.
 fn multi() -> Subject {
     let dir = tempfile::tempdir().unwrap();
@@ -48,6 +68,8 @@ const SUBJECTS: &[(&str, fn() -> Subject)] = &[
     ("prefix", prefixed),
     ("socket", over_a_socket),
     ("ttl", with_a_time_to_live),
+    ("password_and_tls", secured),
+    ("cluster", cluster),
     ("multi", multi),
 ];
 
@@ -55,7 +77,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let each = SUBJECTS.iter().flat_map(|(subject, make)| {
         RULES.iter().map(move |(rule, test)| {
             let name = format!("{subject}::{rule}");
-            trial(&name, REDIS, move || {
+            trial(&name, &[Program::Redis, Program::Openssl], move || {
                 test(&make());
                 Ok(())
             })

@@ -4,7 +4,7 @@
 mod common;
 mod conformance;
 mod failures;
-mod forks;
+mod lost;
 mod server;
 
 use libtest_mimic::{Arguments, Trial};
@@ -14,6 +14,6 @@ fn main() {
     trials.extend(conformance::trials());
     trials.extend(server::trials());
     trials.extend(failures::trials());
-    trials.extend(forks::trials());
+    trials.extend(lost::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

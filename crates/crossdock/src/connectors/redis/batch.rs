@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::RedisConnector;
 use super::call::Call;
 use super::connection::Connection;
 use super::failure::{Cause, Failure, Next, Refusal};
 use super::resp::Reply;
+use super::RedisConnector;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
-use crate::key::{Key, ObjectKey};
+use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{Durability, GetOptions, Integrity};
 
 /// What the server is asked for at once at most: it keeps its replies in memory until we have read them.
@@ -36,15 +36,15 @@ struct Item {
 impl RedisConnector {
     pub(super) fn put_all(&self, objects: &[Bytes], level: Option<Durability>) -> Result<Vec<Key>> {
         self.require_open()?;
-        let keys: Vec<ObjectKey> = objects.iter().map(|object| self.new_object_key(object)).collect();
+        let new = ObjectId::several(objects.len()).into_iter().zip(objects);
+        let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
         let mut written = Vec::new();
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
         let outcome = self.groups(names)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
-            let replies = self.put_group(&group, &own, objects, level, deadline)?;
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
             written.extend(own);
-            let elsewhere = self.elsewhere(&group, replies)?;
             elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
         });
         match outcome {
@@ -53,7 +53,7 @@ impl RedisConnector {
         }
     }
 
-    /// Asks the node that has the items to store them. What it answers for each.
+    /// Stores the items that one node has. The places of those that it has no longer.
     fn put_group(
         &self,
         group: &[Item],
@@ -61,7 +61,7 @@ impl RedisConnector {
         objects: &[Bytes],
         level: Option<Durability>,
         deadline: Deadline,
-    ) -> Result<Vec<Reply>> {
+    ) -> Result<Vec<usize>> {
         let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
         let call = Call {
             name: group.first().map(|item| &*item.name),
@@ -74,7 +74,7 @@ impl RedisConnector {
         };
         let conditions = self.conditions(false);
         let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
-        self.call(call, |connection, deadline| {
+        let replies = self.call(call, |connection, deadline| {
             let push = |connection: &mut Connection| {
                 for Item { place, name } in group {
                     connection.push_object(&[b"SET", name], &objects[*place], &after, deadline)?;
@@ -83,7 +83,8 @@ impl RedisConnector {
             };
             push(connection).map_err(Failure::when_sent)?;
             replies(connection, group.len(), deadline).map_err(Failure::when_sent)
-        })
+        })?;
+        self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
     }
 
     /// The places of the items that other nodes have by now.

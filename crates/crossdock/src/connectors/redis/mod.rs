@@ -166,11 +166,12 @@ impl RedisConnector {
         Ok(id.with_str(|id| [self.prefix.as_bytes(), id.as_bytes()].concat()))
     }
 
-    /// A new key for these bytes.
-    fn new_object_key(&self, object: &[u8]) -> ObjectKey {
-        match self.options.write_once {
-            true => ObjectKey::sealed(ObjectId::random(), object, self.options.integrity),
-            false => ObjectKey::bare(ObjectId::random()),
+    /// What a key says of these bytes.
+    fn key_of(&self, id: ObjectId, object: &[u8]) -> ObjectKey {
+        if self.options.write_once {
+            ObjectKey::sealed(id, object, self.options.integrity)
+        } else {
+            ObjectKey::bare(id)
         }
     }
 
@@ -231,6 +232,9 @@ impl RedisConnector {
     }
 }
 
+/// How often a set begins anew because the object that was there has gone in the meantime.
+const ROUNDS_OF_A_SET: u32 = 16;
+
 /// Memory for an object to come.
 struct Room(Vec<u8>, usize);
 
@@ -270,7 +274,7 @@ impl fmt::Debug for RedisConnector {
 impl Connector for RedisConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.require_open()?;
-        let key = self.new_object_key(&object);
+        let key = self.key_of(ObjectId::random(), &object);
         match self.store(&key, &object, self.level(options), false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
@@ -377,11 +381,12 @@ impl Deferrable for RedisConnector {
         let key = key.as_object()?;
         key.require_same(&object, self.options.integrity)?;
         let only_if_new = self.options.write_once;
-        while !self.store(key, &object, self.level(options), only_if_new)? {
-            if self.is_same(key, &object)? {
+        for _ in 0..ROUNDS_OF_A_SET {
+            if self.store(key, &object, self.level(options), only_if_new)? || self.is_same(key, &object)? {
                 return Ok(());
             }
         }
-        Ok(())
+        let message = "others set and evict the object all the time; call again when they have come to an end";
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 }

@@ -89,19 +89,15 @@ impl Server {
     /// What its operator may not know.
     pub(super) fn warnings(&self, with_ttl: bool) -> Vec<String> {
         let mut warnings = Vec::new();
-        match (self.aof, self.appendfsync.as_deref()) {
-            (Some(true), None) => {
-                warnings.push("it does not tell appendfsync, so at most \"process\" is promised".to_owned());
-            }
-            (Some(true), _) => {}
-            (Some(false), _) => warnings.push(
-                "it writes no append-only file: its objects do not survive a restart of the server; set appendonly yes"
-                    .to_owned(),
+        let persistence = match (self.aof, self.appendfsync.as_deref()) {
+            (Some(true), Some(_)) => None,
+            (Some(true), None) => Some("it does not tell appendfsync, so at most \"process\" is promised"),
+            (Some(false), _) => Some(
+                "it writes no append-only file: its objects do not survive a restart of the server; set appendonly yes",
             ),
-            (None, _) => {
-                warnings.push("it does not tell whether its objects survive a restart of the server".to_owned());
-            }
-        }
+            (None, _) => Some("it does not tell whether its objects survive a restart of the server"),
+        };
+        warnings.extend(persistence.map(str::to_owned));
         if self.evicts(with_ttl) {
             warnings.push(format!(
                 "its maxmemory-policy {} removes objects when more than {} are in use; set noeviction",
