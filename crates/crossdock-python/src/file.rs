@@ -167,6 +167,7 @@ impl FileBase {
         allow_foreign_owner: bool,
         make_dir: bool,
         write_once: bool,
+        max_total_bytes: Option<u64>,
         zero_copy: bool,
     ) -> PyResult<()> {
         let options = if dir.contains("${") {
@@ -181,6 +182,10 @@ impl FileBase {
             .allow_foreign_owner(allow_foreign_owner)
             .make_dir(make_dir)
             .write_once(write_once);
+        let options = match max_total_bytes {
+            Some(bytes) => options.max_total_bytes(bytes),
+            None => options,
+        };
         let open = || match clear {
             Some(_) if make_dir => FileConnector::open(&options),
             _ => FileConnector::attach(&options),

@@ -107,6 +107,7 @@ class FileBase:
         allow_foreign_owner: bool,
         make_dir: bool,
         write_once: bool,
+        max_total_bytes: int | None,
         zero_copy: bool,
     ) -> None: ...
     @property

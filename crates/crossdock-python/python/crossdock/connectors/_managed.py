@@ -22,3 +22,9 @@ class Managed:
 
     def __reduce__(self: Any) -> Any:
         return type(self).from_config, (self.config(),)
+
+
+def check_bound(max_total_bytes: int | None) -> None:
+    """Refuse a bound that is no size in bytes."""
+    if max_total_bytes is not None and max_total_bytes < 0:
+        raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')
