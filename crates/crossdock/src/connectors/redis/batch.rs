@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::RedisConnector;
 use super::call::Call;
 use super::connection::Connection;
 use super::failure::{Cause, Failure, Next, Refusal};
 use super::resp::Reply;
-use super::RedisConnector;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
