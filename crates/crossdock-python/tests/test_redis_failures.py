@@ -212,7 +212,7 @@ def test_a_level_that_the_server_does_not_reach_falls_back(server: Redis) -> Non
 
 
 def test_what_was_acknowledged_survives_kills_under_load() -> None:
-    with Redis(appendonly='yes', appendfsync='always') as server:
+    with Redis('--aof', 'always') as server:
         connector = RedisConnector(server.host, server.port, deadline=GENEROUS)
         stop = threading.Event()
 
@@ -233,6 +233,7 @@ def test_what_was_acknowledged_survives_kills_under_load() -> None:
             try:
                 for _ in range(5):
                     time.sleep(0.2)
+                    server.kill()
                     server.restart()
                 time.sleep(0.2)
             finally:

@@ -25,6 +25,7 @@ __all__ = [
     '__version__',
     'hostname',
     'open_file',
+    'open_object_store',
     'open_redis',
     'read_config',
     'read_tags',
@@ -54,6 +55,9 @@ def open_file(
     zero_copy: bool,
 ) -> str:
     """Opens the connector of a `FileConnector`, and says its directory as the config has it."""
+
+def open_object_store(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
+    """Opens the connector of an `ObjectStoreConnector`, without connecting, and says its options as the config has them."""
 
 def open_redis(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
     """Opens the connector of a `RedisConnector`, without connecting, and says its options as the config has them."""
