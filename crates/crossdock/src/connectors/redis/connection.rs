@@ -1,6 +1,5 @@
 //! One connection: requests go out, replies come in.
 
-use std::io::IoSlice;
 use std::mem::MaybeUninit;
 
 use super::endpoint::Endpoint;
@@ -69,8 +68,7 @@ impl Connection {
         if object.len() <= SMALL {
             self.outbox.extend_from_slice(object);
         } else {
-            let parts = &mut [IoSlice::new(&self.outbox), IoSlice::new(object)];
-            self.stream.write_all(parts, deadline).map_err(Failure::before_sending)?;
+            self.stream.write_all(&self.outbox, object, deadline).map_err(Failure::before_sending)?;
             self.outbox.clear();
         }
         self.outbox.extend_from_slice(b"\r\n");
@@ -80,7 +78,7 @@ impl Connection {
 
     /// Sends what was pushed. When that fails, the server has not got all of the last request.
     pub(super) fn send(&mut self, deadline: &Deadline) -> Result<(), Failure> {
-        let sent = self.stream.write_all(&mut [IoSlice::new(&self.outbox)], deadline);
+        let sent = self.stream.write_all(&self.outbox, &[], deadline);
         self.outbox.clear();
         sent.map_err(Failure::before_sending)
     }

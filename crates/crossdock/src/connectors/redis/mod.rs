@@ -30,11 +30,13 @@ use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
 use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::process::{self, PerProcess};
 
+use batch::next_object;
 use call::Call;
 use cluster::Slots;
 pub use options::RedisOptions;
@@ -121,15 +123,7 @@ impl RedisConnector {
         self.call(call, |connection, deadline| {
             connection.push(&[b"GET", &name]);
             connection.send(deadline)?;
-            let Some(size) = connection.object_head(deadline)? else { return Ok(None) };
-            key.verify_size(size as u64)?;
-            if key.size.is_none() {
-                deadline.extend_for(size as u64);
-            }
-            let mut memory = allocate(size)?;
-            let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
-            key.verify(connection.object(part, deadline)?, integrity)?;
-            Ok(Some(memory))
+            next_object(connection, key, integrity, deadline, &mut allocate)
         })
     }
 
@@ -154,9 +148,11 @@ impl RedisConnector {
     }
 
     /// The map of the cluster.
-    fn slots(&self) -> Result<Arc<Slots>> {
+    fn slots(&self, deadline: Deadline) -> Result<Arc<Slots>> {
         let pool = self.pool()?;
-        self.call(Call::default(), |_, deadline| pool.slots(&self.options, deadline))
+        self.call(Call { deadline: Some(deadline), ..Call::default() }, |_, deadline| {
+            pool.slots(&self.options, deadline)
+        })
     }
 
     /// The name of an object on the server.
@@ -239,10 +235,6 @@ impl RedisConnector {
     }
 }
 
-fn too_little_memory(size: usize) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
-}
-
 /// How often a set begins anew because the object that was there has gone in the meantime.
 const ROUNDS_OF_A_SET: u32 = 16;
 
@@ -289,7 +281,7 @@ impl Connector for RedisConnector {
         match self.store(&key, &object, self.level(options), false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(self.undo(&[key.into()], error)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(self.undo(Vec::new(), error)),
             Err(error) => Err(error),
         }
     }
@@ -306,8 +298,11 @@ impl Connector for RedisConnector {
         Ok(room.map(|room| unsafe { room.filled() }))
     }
 
+    #[expect(unsafe_code, reason = "the length of buffers that were filled")]
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        self.get_all(keys, options)
+        let rooms = self.get_batch_into(keys, options, |_, size| Room::new(size))?;
+        // SAFETY: as for one object.
+        Ok(rooms.into_iter().map(|room| room.map(|room| unsafe { room.filled() })).collect())
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
@@ -366,7 +361,7 @@ impl Connector for RedisConnector {
         let asked_here = self.options.clear && self.owner == process::token();
         let cleared = if options.clear.unwrap_or(asked_here) { self.clear() } else { Ok(()) };
         if !self.closed.swap(true, Ordering::AcqRel)
-            && let Some(pool) = self.pool.load()
+            && let Some(pool) = self.pool.take()
         {
             pool.forget();
         }

@@ -23,6 +23,9 @@ use crate::interrupt;
 /// How long one system call waits before the caller is asked whether he still wants it.
 const PART: Duration = Duration::from_millis(50);
 
+/// How much one system call writes at most, in bytes.
+const CHUNK: usize = 256 << 10;
+
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -93,8 +96,22 @@ impl Stream {
         if read == 0 { Err(Cause::Io(io::ErrorKind::UnexpectedEof.into())) } else { Ok(read) }
     }
 
-    /// Writes all of it. Whether some of it was written when that failed is left open.
-    pub(super) fn write_all(&mut self, parts: &mut [IoSlice<'_>], deadline: &Deadline) -> Result<(), Cause> {
+    /// Writes a head and a body. Whether some of it was written when that failed is left open.
+    pub(super) fn write_all(&mut self, head: &[u8], body: &[u8], deadline: &Deadline) -> Result<(), Cause> {
+        let (with_head, rest) = body.split_at(body.len().min(CHUNK));
+        self.write_parts(&mut [IoSlice::new(head), IoSlice::new(with_head)], deadline)?;
+        for chunk in rest.chunks(CHUNK) {
+            still_wanted(deadline)?;
+            self.write_parts(&mut [IoSlice::new(chunk)], deadline)?;
+        }
+        #[cfg(feature = "redis-tls")]
+        if let Self::Tls(stream) = self {
+            patiently(deadline, || stream.flush())?;
+        }
+        Ok(())
+    }
+
+    fn write_parts(&mut self, parts: &mut [IoSlice<'_>], deadline: &Deadline) -> Result<(), Cause> {
         let mut rest = parts;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
@@ -108,13 +125,6 @@ impl Stream {
                 return Err(Cause::Io(io::ErrorKind::WriteZero.into()));
             }
             IoSlice::advance_slices(&mut rest, written);
-            if !rest.is_empty() {
-                still_wanted(deadline)?;
-            }
-        }
-        #[cfg(feature = "redis-tls")]
-        if let Self::Tls(stream) = self {
-            patiently(deadline, || stream.flush())?;
         }
         Ok(())
     }
@@ -193,6 +203,10 @@ fn connect_to(address: &SocketAddr, deadline: &Deadline) -> Result<TcpStream, Ca
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PART))?;
         stream.set_write_timeout(Some(PART))?;
+        if address.ip().is_loopback() {
+            // What is on the way stays in the caches of the processor: a fifth of the time of 100 MB.
+            sockopt::set_socket_send_buffer_size(&stream, CHUNK)?;
+        }
         // A host that vanished says nothing: connections that rest should notice.
         sockopt::set_socket_keepalive(&stream, true)?;
         Ok(())
