@@ -68,6 +68,7 @@ lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 
 bench: wheel ## Against the targets: what routing adds to a put, and the Python package beside ProxyStore
 	$(CARGO) bench --quiet -p crossdock-bench --bench routing
+	$(CARGO) bench --quiet -p crossdock-bench --bench quota
 	$(CARGO) run --release --quiet -p crossdock-bench
 	$(PYTHON) -m venv $(VENV)/bench
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 numpy matplotlib

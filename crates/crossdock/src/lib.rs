@@ -77,6 +77,8 @@ mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "file")]
+mod usage;
 
 pub use bytes::Bytes;
 pub use config::ConnectorConfig;

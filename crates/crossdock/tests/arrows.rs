@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
@@ -19,10 +19,11 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("dispatch", &["error", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
+    ("usage", &["error", "interrupt", "key"]),
     ("integrity", &["error", "key", "options"]),
     (
         "connectors",
-        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process"],
+        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process", "usage"],
     ),
     ("multi", &["config", "connector", "dispatch", "error", "hostname", "key", "options", "policy", "router"]),
     ("registry", &["config", "connector", "connectors", "error", "hostname", "multi", "policy"]),

@@ -51,6 +51,7 @@ def open_file(
     allow_foreign_owner: bool,
     make_dir: bool,
     write_once: bool,
+    max_total_bytes: int | None,
     zero_copy: bool,
 ) -> str:
     """Opens the connector of a `FileConnector`, and says its directory as the config has it."""

@@ -8,7 +8,7 @@ use super::call::{Call, Tried, all};
 use super::errors::{Cause, Failure};
 use super::get::{self, get_whole};
 use super::http::Watch;
-use super::put::{self, Stored, put};
+use super::put::{self, Left, Stored, put};
 use super::remove::evict_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectKey};
@@ -67,7 +67,7 @@ fn write_large(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) 
         match put::write(call, &item.path, item.object, create, shape) {
             Ok(Stored::New | Stored::Taken) => item.is_written = true,
             Err(unwritten) => {
-                item.in_doubt = unwritten.in_doubt;
+                item.in_doubt = unwritten.left != Left::Nothing;
                 return Err(unwritten.tried);
             }
         }
@@ -76,6 +76,7 @@ fn write_large(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) 
 }
 
 fn write_small(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) -> Result<(), Tried> {
+    call.look_at_connections();
     let mut attempts = call.attempts();
     loop {
         let jobs = items.iter_mut().filter(|item| !item.is_written).map(|item| item.write(call, create));

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -25,11 +25,24 @@ pub(super) struct Engine {
     runtime: OnceBox<Runtime>,
     /// The bucket is there: an answer was about an object in it.
     bucket_is_known: AtomicBool,
+    born: Instant,
+    /// When a request succeeded last, in microseconds after `born`.
+    used: AtomicU64,
 }
 
 impl Engine {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, runtime: OnceBox::new(), bucket_is_known: AtomicBool::new(false) }
+        Self {
+            store,
+            runtime: OnceBox::new(),
+            bucket_is_known: AtomicBool::new(false),
+            born: Instant::now(),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn runtime(&self) -> Result<&Runtime> {
@@ -37,6 +50,8 @@ impl Engine {
     }
 }
 
+/// After so many microseconds without a request a connection may have been closed unseen.
+const IDLE: u64 = 50;
 const LEAST_GRACE: Duration = Duration::from_millis(50);
 const MOST_GRACE: Duration = Duration::from_secs(2);
 
@@ -103,11 +118,34 @@ impl Call {
     ) -> Result<T, Failure> {
         let runtime = self.engine.runtime().map_err(|error| Failure::new(Cause::NotReached, error.message()))?;
         match runtime.wait(remaining, interruptible, request) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if outcome.is_ok() {
+                    self.engine.used.store(self.engine.age(), Ordering::Relaxed);
+                }
+                outcome
+            }
             Err(Stop::Interrupted(error)) => Err(Failure::interrupted(error)),
             Err(Stop::Expired) => Err(Failure::new(Cause::Expired, "there was no answer in time")),
             Err(Stop::Panicked) => Err(Failure::new(Cause::Lost, "the library that makes the request panicked")),
         }
+    }
+
+    /// Before a write, when no connection was used for a moment: lets the runtime see which of them have been closed. A write
+    /// on one of those would be in doubt for no reason.
+    pub(super) fn look_at_connections(&self) {
+        if self.engine.age().saturating_sub(self.engine.used.load(Ordering::Relaxed)) < IDLE {
+            return;
+        }
+        let look = async {
+            // The kernel reports in the order in which things happened: when this is seen, so is what happened before.
+            if let Ok((one, other)) = tokio::net::UnixStream::pair()
+                && one.writable().await.and_then(|()| one.try_write(&[0])).is_ok()
+            {
+                let (Ok(()) | Err(_)) = other.readable().await;
+            }
+            Ok(())
+        };
+        let (Ok(()) | Err(_)) = self.wait_until(|| self.deadline.get().remaining(), false, look);
     }
 
     /// Makes a request that changes nothing, or nothing more when it is repeated, until it succeeds or there is no more

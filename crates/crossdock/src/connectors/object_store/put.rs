@@ -42,8 +42,23 @@ pub(super) enum Stored {
 /// A write that failed.
 pub(super) struct Unwritten {
     pub(super) tried: Tried,
-    /// Nobody knows whether it was done.
-    pub(super) in_doubt: bool,
+    pub(super) left: Left,
+}
+
+/// What a write that failed has left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Left {
+    Nothing,
+    /// The object: it was written when the caller wanted no more.
+    Object,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Left {
+    fn of(in_doubt: bool) -> Self {
+        if in_doubt { Self::Unknown } else { Self::Nothing }
+    }
 }
 
 /// Writes the object. With `create`, it replaces none, as far as the store can tell.
@@ -55,6 +70,7 @@ pub(super) fn write(call: &Call, path: &Path, object: &Bytes, create: bool, shap
 }
 
 fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result<Stored, Unwritten> {
+    call.look_at_connections();
     let mut attempts = call.attempts();
     let mut in_doubt = false;
     loop {
@@ -67,14 +83,20 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
         };
         if watch.is_sent() && failure.may_have_written() {
             // To one who wants no more, the answer still says whether there is something to take back.
-            let settled = failure.is_interrupted().then(|| call.wait_briefly(request));
-            in_doubt |= !matches!(settled, Some(Err(failure)) if !failure.may_have_written());
+            match failure.is_interrupted().then(|| call.wait_briefly(request)) {
+                Some(Ok(())) => {
+                    return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
+                }
+                Some(Err(failure)) if !failure.may_have_written() => {}
+                _ => in_doubt = true,
+            }
         }
-        match call.goes_on(&failure, &mut attempts) {
-            Ok(true) => {}
-            Ok(false) => return Err(Unwritten { tried: Tried { failure, attempts }, in_doubt }),
-            Err(tried) => return Err(Unwritten { tried, in_doubt }),
-        }
+        let tried = match call.goes_on(&failure, &mut attempts) {
+            Ok(true) => continue,
+            Ok(false) => Tried { failure, attempts },
+            Err(tried) => tried,
+        };
+        return Err(Unwritten { tried, left: Left::of(in_doubt) });
     }
 }
 
@@ -110,7 +132,7 @@ struct Upload<'c> {
 
 impl Upload<'_> {
     fn write(&self) -> Result<Stored, Unwritten> {
-        let certain = |tried| Unwritten { tried, in_doubt: false };
+        let certain = |tried| Unwritten { tried, left: Left::Nothing };
         let id = self.call.ask(async || Ok(self.parts.create_multipart(self.path).await?)).map_err(certain)?;
         let parts = self.send(&id).map_err(|tried| {
             self.abort(&id);
@@ -157,7 +179,7 @@ impl Upload<'_> {
             }
             in_doubt |= failure.may_have_written();
             if failure.is_interrupted() && self.call.wait_briefly(request).is_ok() {
-                return Err(Unwritten { tried: Tried { failure, attempts }, in_doubt: true });
+                return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
             }
             let tried = match self.call.goes_on(&failure, &mut attempts) {
                 Ok(true) => continue,
@@ -178,7 +200,7 @@ impl Upload<'_> {
             }
         }
         let aborted = self.abort(id);
-        Err(Unwritten { tried, in_doubt: in_doubt && !aborted })
+        Err(Unwritten { tried, left: Left::of(in_doubt && !aborted) })
     }
 
     /// Whether the upload was there to be aborted. What is left of one that was not is for `gc`.

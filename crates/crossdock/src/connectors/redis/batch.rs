@@ -41,7 +41,7 @@ impl RedisConnector {
         let names = self.names(keys.iter())?;
         let mut written = Vec::new();
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
-        let outcome = self.groups(names)?.into_iter().try_for_each(|group| {
+        let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
             let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
             written.extend(own);
@@ -82,7 +82,9 @@ impl RedisConnector {
                 connection.send(deadline)
             };
             push(connection).map_err(Failure::when_sent)?;
-            replies(connection, group.len(), deadline).map_err(Failure::when_sent)
+            let replies = replies(connection, group.len(), deadline).map_err(Failure::when_sent)?;
+            self.require_ready(replies.iter().filter_map(Reply::refusal)).map_err(Failure::when_sent)?;
+            Ok(replies)
         })?;
         self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
     }
@@ -101,8 +103,15 @@ impl RedisConnector {
     }
 
     fn is_elsewhere(&self, refusal: &Refusal) -> bool {
-        let failure = Failure::before_sending(Cause::Refused(refusal.clone()));
-        self.options.cluster && failure.next() != Next::Stop
+        self.options.cluster && refusal.next() != Next::Stop
+    }
+
+    /// Of a single server that loads its data or is about to become the primary, the whole pipeline is asked again.
+    fn require_ready<'r>(&self, mut refusals: impl Iterator<Item = &'r Refusal>) -> Result<(), Failure> {
+        match refusals.find(|refusal| !self.options.cluster && refusal.next() == Next::Retry) {
+            Some(refusal) => Err(Failure::before_sending(Cause::Refused(refusal.clone()))),
+            None => Ok(()),
+        }
     }
 
     /// The error of one item.
@@ -136,7 +145,7 @@ impl RedisConnector {
 
     fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {
         let ids = keys.iter().map(Key::as_object).collect::<Result<Vec<_>>>()?;
-        for group in self.groups(self.names(ids.into_iter())?)? {
+        for group in self.groups(self.names(ids.into_iter())?, deadline)? {
             let call =
                 Call { name: group.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
             let replies = self.call(call, |connection, deadline| {
@@ -168,7 +177,7 @@ impl RedisConnector {
         let names = self.names(wanted.iter().copied())?;
         let deadline = self.deadline(wanted.iter().filter_map(|key| key.size).sum());
         let mut found: Vec<Option<M>> = keys.iter().map(|_| None).collect();
-        for group in self.groups(names)? {
+        for group in self.groups(names, deadline)? {
             for window in windows(&group, &wanted) {
                 interrupt::check()?;
                 let outcomes = self.get_window(window, &wanted, options, deadline, &mut allocate)?;
@@ -208,7 +217,9 @@ impl RedisConnector {
                     found => found.map(Ok),
                 }
             };
-            window.iter().map(&mut read).collect()
+            let found = window.iter().map(&mut read).collect::<Result<Vec<_>, Failure>>()?;
+            self.require_ready(found.iter().filter_map(|found| found.as_ref().err()))?;
+            Ok(found)
         })
     }
 
@@ -217,11 +228,11 @@ impl RedisConnector {
     }
 
     /// The items by the node that has them, as far as is known; all together where there is one server.
-    fn groups(&self, items: Vec<Item>) -> Result<Vec<Vec<Item>>> {
+    fn groups(&self, items: Vec<Item>, deadline: Deadline) -> Result<Vec<Vec<Item>>> {
         if !self.options.cluster || items.is_empty() {
             return Ok(if items.is_empty() { Vec::new() } else { vec![items] });
         }
-        let slots = self.slots()?;
+        let slots = self.slots(deadline)?;
         let mut groups: Vec<Vec<Item>> = slots.nodes().iter().map(|_| Vec::new()).collect();
         let mut unserved = Vec::new();
         for item in items {

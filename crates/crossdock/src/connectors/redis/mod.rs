@@ -30,6 +30,7 @@ use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
 use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
@@ -147,9 +148,11 @@ impl RedisConnector {
     }
 
     /// The map of the cluster.
-    fn slots(&self) -> Result<Arc<Slots>> {
+    fn slots(&self, deadline: Deadline) -> Result<Arc<Slots>> {
         let pool = self.pool()?;
-        self.call(Call::default(), |_, deadline| pool.slots(&self.options, deadline))
+        self.call(Call { deadline: Some(deadline), ..Call::default() }, |_, deadline| {
+            pool.slots(&self.options, deadline)
+        })
     }
 
     /// The name of an object on the server.
@@ -358,7 +361,7 @@ impl Connector for RedisConnector {
         let asked_here = self.options.clear && self.owner == process::token();
         let cleared = if options.clear.unwrap_or(asked_here) { self.clear() } else { Ok(()) };
         if !self.closed.swap(true, Ordering::AcqRel)
-            && let Some(pool) = self.pool.load()
+            && let Some(pool) = self.pool.take()
         {
             pool.forget();
         }
