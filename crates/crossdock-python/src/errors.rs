@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crossdock::{Error, ErrorKind, Key};
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -69,15 +69,20 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     outcome.unwrap_or_else(|failed| failed)
 }
 
-/// An exception that is not ours stays as it is, but for a note about what is left behind.
+/// An exception of somebody else's connector stays as it is, but for notes about what else has failed, and what is left
+/// behind.
 fn noted(py: Python<'_>, raised: &PyErr, error: &Error) -> PyResult<()> {
+    let note = |text: String| raised.value(py).call_method1(intern!(py, "add_note"), (text,)).map(drop);
+    let own = raised.to_string();
+    if let Some(others) = error.message().strip_prefix(&own).and_then(|others| others.strip_prefix("; ")) {
+        note(format!("crossdock: {others}"))?;
+    }
     let leftovers = Baggage::of(error).map_or(&[][..], |baggage| &baggage.leftovers);
     if leftovers.is_empty() {
         return Ok(());
     }
     let keys = PyList::new(py, leftovers)?.repr()?;
-    let note = format!("crossdock: these objects of the batch were written and could not be evicted: {keys}");
-    raised.value(py).call_method1(intern!(py, "add_note"), (note,)).map(drop)
+    note(format!("crossdock: these objects of the batch were written and could not be evicted: {keys}"))
 }
 
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
@@ -101,10 +106,10 @@ fn keys_of<'py>(py: Python<'py>, keys: &[Key]) -> PyResult<Bound<'py, PyList>> {
     PyList::new(py, keys.iter().map(|key| keys::from_native(py, key)).collect::<PyResult<Vec<_>>>()?)
 }
 
-/// What a Python connector raised, as an error. Only our own exceptions say what was written; after any other the outcome
-/// of a put is not known, so that it goes nowhere else.
+/// What a Python connector raised, as an error. Only our own exceptions say what was written; after any other the put goes
+/// nowhere else.
 pub(crate) fn from_python(py: Python<'_>, raised: PyErr) -> Error {
-    let kind = kind_of(py, &raised).unwrap_or(ErrorKind::Ambiguous);
+    let kind = kind_of(py, &raised).unwrap_or_else(|| kind_of_foreign(py, &raised));
     let message = raised.to_string();
     Error::new(kind, message).with_source(Baggage { raised: Some(raised), ..Baggage::default() })
 }
@@ -116,6 +121,18 @@ fn kind_of(py: Python<'_>, raised: &PyErr) -> Option<ErrorKind> {
     }
     let kind: String = raised.value(py).getattr("kind").ok()?.extract().ok()?;
     ErrorKind::from_word(&kind)
+}
+
+/// The outcome is not known, which counts against the health of the connector; but not what its caller has done wrong, or
+/// wanted.
+fn kind_of_foreign(py: Python<'_>, raised: &PyErr) -> ErrorKind {
+    if is_final(py, raised) {
+        ErrorKind::Interrupted
+    } else if raised.is_instance_of::<PyTypeError>(py) || raised.is_instance_of::<PyValueError>(py) {
+        ErrorKind::InvalidKey
+    } else {
+        ErrorKind::Ambiguous
+    }
 }
 
 /// Whether nobody may hold this up: Ctrl-C and its like.
