@@ -209,7 +209,8 @@ impl MultiConnector {
         Ok(sum)
     }
 
-    /// Opens every connector that is active here and tests it, in the order of the config.
+    /// Opens every connector that is active here and tests it, in the order of the config; those that wait for other
+    /// machines wait at the same time.
     #[must_use]
     pub fn check_each(&self) -> Vec<(Arc<str>, Result<Checkup>)> {
         self.each_active("check", |connector| connector.check())
@@ -221,17 +222,17 @@ impl MultiConnector {
         self.each_active("gc", |connector| connector.gc(options))
     }
 
-    fn each_active<T>(
+    fn each_active<T: Send>(
         &self,
         operation: &'static str,
-        call: impl Fn(&dyn Connector) -> Result<T>,
+        call: impl Fn(&dyn Connector) -> Result<T> + Sync,
     ) -> Vec<(Arc<str>, Result<T>)> {
-        let active = self.named_slots().filter(|(_, slot)| !slot.is_dormant());
-        let one = |(name, slot): (&Arc<str>, &Slot)| {
+        let active: Vec<usize> = (0..self.slots.len()).filter(|place| !self.slots[*place].is_dormant()).collect();
+        self.at_the_same_time(&active, |turn| {
+            let (name, slot) = (self.name(active[turn]), &self.slots[active[turn]]);
             let done = self.dispatcher.require_open().and_then(|()| call(slot.connector()?));
             (name.clone(), done.map_err(|error| error.in_connector(name.clone()).during(operation)))
-        };
-        active.map(one).collect()
+        })
     }
 
     /// Closes every connector. Objects stay, unless `options` or a connector's own setting ask to clear.
