@@ -9,8 +9,11 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # ProxyStore is the client that must understand our files; this is the version whose behaviour is the contract.
 PY_DEPS := proxystore==1.1.0 pytest jsonschema maturin ruff
 WHEELS := target/wheels
+# Servers for tests: the S3 server that is started, and the program that starts servers for tests in Python.
+export CROSSDOCK_S3S_FS ?= $(CURDIR)/target/servers/bin/s3s-fs
+export CROSSDOCK_SERVERS := $(CURDIR)/target/debug/crossdock-servers
 
-.PHONY: help demo test lint bench torture doc fmt clean wheel
+.PHONY: help demo test lint bench torture doc fmt clean wheel servers
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,21 +26,25 @@ demo: ## A tour on real files: make demo, or make demo DIR=some/directory
 test: test-rust test-python test-package test-torture ## All tests
 
 .PHONY: test-rust test-python test-package test-torture
-test-rust:
+test-rust: servers
 	$(CARGO) test --workspace --quiet
 
-test-python: $(VENV)/ready
+test-python: $(VENV)/ready servers
 	$(CARGO) build --quiet -p crossdock-cli --bin crossdock
 	$(CARGO) build --quiet -p crossdock --examples
 	$(VENV)/bin/python -m pytest -q tests
 
-test-package: wheel
+test-package: wheel servers
 	PYTHON="$(PYTHON)" VENV="$(VENV)" crates/crossdock-python/run-tests $(WHEELS)
 
 wheel: $(VENV)/ready ## The Python package, as target/wheels/*.whl
 	rm -rf $(WHEELS)
 	$(VENV)/bin/python -m maturin build --quiet --release --locked -m crates/crossdock-python/Cargo.toml -o $(WHEELS)
 	@ls $(WHEELS)/*.whl
+
+servers: ## The servers that tests start: Redis, S3
+	@CARGO="$(CARGO)" .ci/servers
+	$(CARGO) build --quiet -p crossdock-servers
 
 test-torture:
 	@.ci/needs strace e2fsprogs util-linux
@@ -52,7 +59,7 @@ torture: ## The reliability table with its full counts (a quarter of an hour)
 lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	for features in "" local file "local file testing"; do \
+	for features in "" local file redis "redis-tls local" "local file testing"; do \
 		$(CARGO) clippy -p crossdock --no-default-features --features "$$features" --quiet -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet
@@ -61,6 +68,7 @@ lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 
 bench: wheel ## Against the targets: what routing adds to a put, and the Python package beside ProxyStore
 	$(CARGO) bench --quiet -p crossdock-bench --bench routing
+	$(CARGO) bench --quiet -p crossdock-bench --bench quota
 	$(CARGO) run --release --quiet -p crossdock-bench
 	$(PYTHON) -m venv $(VENV)/bench
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 numpy matplotlib

@@ -6,10 +6,12 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'crates' / 'crossdock-servers' / 'python'))
 BUILT = ROOT / 'target' / 'debug'
 EXAMPLES = BUILT / 'examples'
 

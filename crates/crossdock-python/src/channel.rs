@@ -1,9 +1,10 @@
 //! What every connector is to a multi-connector here: objects and keys of Python in, objects and keys of Python out.
 
-use crossdock::{Error, PutOptions, Result};
+use crossdock::{Error, Key, PutOptions, Result};
 use pyo3::prelude::*;
 
 use crate::errors::{final_exception, pass, with_leftovers};
+use crate::keys::no_form;
 use crate::object::Object;
 
 /// One way for objects. Each decides by itself when it lets go of the interpreter lock.
@@ -52,6 +53,11 @@ pub(crate) trait Channel {
         object: &Object<'py>,
         options: &PutOptions,
     ) -> Result<()>;
+
+    /// A key of ours that an error names, as this channel hands out its keys. Channels of Python objects make none.
+    fn shown_key<'py>(&self, _py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+        Err(no_form(key))
+    }
 
     /// Whether its calls are so short that looking at a clock would count.
     fn is_instant(&self) -> bool {

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyModule, PyString};
 
+use crate::channel::Channel;
 use crate::{keys, signals};
 
 /// What an error of ours carries for Python.
@@ -57,53 +58,65 @@ fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     MODULE.get_or_try_init(py, || py.import("crossdock.exceptions").map(Bound::unbind)).map(|module| module.bind(py))
 }
 
-/// What to raise for an error.
+/// What to raise for an error that names no keys.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    if let Some(raised) = signals::take_raised(error) {
-        return raised;
-    }
-    let outcome = match Baggage::of(error).and_then(|baggage| baggage.raised.as_ref()) {
-        Some(raised) => noted(py, raised, error).map(|()| raised.clone_ref(py)),
-        None => exception(py, error),
+    raise_with(py, error, |key| Err(keys::no_form(key)))
+}
+
+/// What to raise for an error of a call to that channel, whose keys it may name.
+pub(crate) fn raise_in(py: Python<'_>, channel: &dyn Channel, error: Error, operation: &'static str) -> PyErr {
+    raise_with(py, &error.during(operation), |key| channel.shown_key(py, key))
+}
+
+fn raise_with<'py>(py: Python<'py>, error: &Error, shown: impl Fn(&Key) -> PyResult<Bound<'py, PyAny>>) -> PyErr {
+    let left = match left_behind(py, error, shown) {
+        Ok(left) => left,
+        Err(failed) => return failed,
+    };
+    let passing = || Baggage::of(error)?.raised.as_ref().map(|raised| raised.clone_ref(py));
+    let outcome = match signals::take_raised(error).or_else(passing) {
+        Some(raised) => noted(py, &raised, error, &left).map(|()| raised),
+        None => exception(py, error, left),
     };
     outcome.unwrap_or_else(|failed| failed)
 }
 
-/// An exception of somebody else's connector stays as it is, but for notes about what else has failed, and what is left
-/// behind.
-fn noted(py: Python<'_>, raised: &PyErr, error: &Error) -> PyResult<()> {
-    let note = |text: String| raised.value(py).call_method1(intern!(py, "add_note"), (text,)).map(drop);
-    let own = raised.to_string();
-    if let Some(others) = error.message().strip_prefix(&own).and_then(|others| others.strip_prefix("; ")) {
-        note(format!("crossdock: {others}"))?;
-    }
+/// The keys of objects that may have been written although the call failed.
+fn left_behind<'py>(
+    py: Python<'py>,
+    error: &Error,
+    shown: impl Fn(&Key) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let keys = PyList::new(py, error.keys().iter().map(shown).collect::<PyResult<Vec<_>>>()?)?;
     let leftovers = Baggage::of(error).map_or(&[][..], |baggage| &baggage.leftovers);
-    if leftovers.is_empty() {
-        return Ok(());
-    }
-    let keys = PyList::new(py, leftovers)?.repr()?;
-    note(format!("crossdock: these objects of the batch were written and could not be evicted: {keys}"))
+    leftovers.iter().try_for_each(|key| keys.append(key))?;
+    Ok(keys)
 }
 
-fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+/// An exception that passes through stays as it is, but for notes about what else has failed, and what is left behind.
+fn noted(py: Python<'_>, raised: &PyErr, error: &Error, left: &Bound<'_, PyList>) -> PyResult<()> {
+    let note = |text: String| raised.value(py).call_method1(intern!(py, "add_note"), (text,)).map(drop);
+    let others = error.message().strip_prefix(&raised.to_string()).and_then(|others| others.strip_prefix("; "));
+    others.map_or(Ok(()), |others| note(format!("crossdock: {others}")))?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    note(format!("crossdock: these objects may have been written and could not be evicted: {}", left.repr()?))
+}
+
+fn exception(py: Python<'_>, error: &Error, left: Bound<'_, PyList>) -> PyResult<PyErr> {
     let class = classes(py)?.getattr("BY_KIND")?.get_item(error.kind().as_str())?;
-    let baggage = Baggage::clone_of(py, error);
-    let keys = keys_of(py, error.keys())?;
-    baggage.leftovers.iter().try_for_each(|key| keys.append(key))?;
     let details = PyDict::new(py);
     details.set_item(intern!(py, "connector"), error.connector())?;
     details.set_item(intern!(py, "operation"), error.operation())?;
     details.set_item(intern!(py, "retryable"), error.is_retryable())?;
-    details.set_item(intern!(py, "keys"), keys)?;
+    details.set_item(intern!(py, "keys"), left)?;
     let raised = PyErr::from_value(class.call((error.to_string(),), Some(&details))?);
-    if baggage.cause.is_some() {
-        raised.set_cause(py, baggage.cause);
+    let cause = Baggage::of(error).and_then(|baggage| baggage.cause.as_ref());
+    if let Some(cause) = cause {
+        raised.set_cause(py, Some(cause.clone_ref(py)));
     }
     Ok(raised)
-}
-
-fn keys_of<'py>(py: Python<'py>, keys: &[Key]) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, keys.iter().map(|key| keys::from_native(py, key)).collect::<PyResult<Vec<_>>>()?)
 }
 
 /// What a Python connector raised, as an error. Only our own exceptions say what was written; after any other the put goes

@@ -7,9 +7,9 @@ use pyo3::types::{PyBool, PyDict, PyList, PyType};
 
 use crate::channel::{Channel, undo};
 use crate::errors::{from_python, pass, type_error, type_name};
-use crate::file::FileBase;
 use crate::multi::MultiBase;
 use crate::object::{Object, view_of};
+use crate::stored::StoredBase;
 
 /// The methods without which nothing is a connector.
 const METHODS: [&str; 6] = ["put", "get", "exists", "evict", "config", "close"];
@@ -49,7 +49,7 @@ impl Keywords {
         let any =
             parameters.call_method0("values")?.try_iter()?.map(is_any).collect::<PyResult<Vec<_>>>()?.contains(&true);
         let tags = any && connector.is_instance_of::<MultiBase>();
-        let durability = tags || any && connector.is_instance_of::<FileBase>();
+        let durability = tags || any && connector.is_instance_of::<StoredBase>();
         let takes = |name: &str, by_any: bool| parameters.contains(name).map(|named| named || by_any);
         Ok(Self {
             subset_tags: takes("subset_tags", tags && method_takes_tags)?,

@@ -31,7 +31,6 @@ fn key_class(py: Python<'_>, module: &str, name: &str) -> PyResult<Py<PyType>> {
 }
 
 key_class!(local_key, "crossdock.connectors.local", "LocalKey");
-key_class!(file_key, "crossdock.connectors.file", "FileKey");
 key_class!(multi_key, "crossdock.connectors.multi", "MultiKey");
 
 /// A named tuple, made without running the Python code of its constructor: what `tuple.__new__(class, items)` does, without
@@ -85,25 +84,65 @@ pub(crate) fn invalid(key: &Bound<'_, PyAny>, wanted: &str) -> Error {
 
 /// What keys look like, for messages.
 pub(crate) const LOCAL_KEY: &str = "LocalKey(id: str)";
-const FILE_KEY: &str = "FileKey(filename: str, size: int or None, checksum: 16 hexadecimal digits or None)";
 
-/// The key of a native connector.
-pub(crate) fn to_native(key: &Bound<'_, PyAny>) -> Result<Key> {
-    let wrong = || invalid(key, FILE_KEY);
-    let py = key.py();
-    let items = tuple(key).ok_or_else(wrong)?;
-    if !key.get_type().is(file_key(py).map_err(pass)?) && is_foreign(key, "filename") {
-        return Err(wrong());
+/// How the keys of a connector of the library look in Python: `Class(id, size, checksum)`.
+pub(crate) struct ObjectKeys {
+    module: &'static str,
+    class: &'static str,
+    /// The name of the first field.
+    id: &'static str,
+    /// For messages.
+    shape: &'static str,
+    found: PyOnceLock<Py<PyType>>,
+}
+
+macro_rules! object_keys {
+    ($name:ident, $module:literal, $class:literal, $id:literal) => {
+        pub(crate) static $name: ObjectKeys = ObjectKeys {
+            module: concat!("crossdock.connectors.", $module),
+            class: $class,
+            id: $id,
+            shape: concat!($class, "(", $id, ": str, size: int or None, checksum: 16 hexadecimal digits or None)"),
+            found: PyOnceLock::new(),
+        };
+    };
+}
+
+object_keys!(FILE_KEYS, "file", "FileKey", "filename");
+object_keys!(REDIS_KEYS, "redis", "RedisKey", "redis_key");
+object_keys!(OBJECT_STORE_KEYS, "object_store", "ObjectStoreKey", "object_key");
+
+impl ObjectKeys {
+    fn class<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
+        Ok(self.found.get_or_try_init(py, || key_class(py, self.module, self.class))?.bind(py))
     }
-    let item = |place| items.get_item(place).ok().filter(|item: &Bound<'_, PyAny>| !item.is_none());
-    if !(1..=3).contains(&items.len()) {
-        return Err(wrong());
+
+    /// Ours of one of Python's.
+    pub(crate) fn to_native(&self, key: &Bound<'_, PyAny>) -> Result<Key> {
+        let wrong = || invalid(key, self.shape);
+        let items = tuple(key).ok_or_else(wrong)?;
+        if !key.get_type().is(self.class(key.py()).map_err(pass)?) && is_foreign(key, self.id) {
+            return Err(wrong());
+        }
+        let item = |place| items.get_item(place).ok().filter(|item: &Bound<'_, PyAny>| !item.is_none());
+        if !(1..=3).contains(&items.len()) {
+            return Err(wrong());
+        }
+        let id = item(0).ok_or_else(wrong)?;
+        let id = id.cast::<PyString>().map_err(|_| wrong())?.to_str().map_err(|_| wrong())?.into();
+        let size = item(1).map(|size| size.extract::<u64>().map_err(|_| wrong())).transpose()?;
+        let checksum = item(2).map(|checksum| parse_checksum(&checksum).ok_or_else(wrong)).transpose()?;
+        Ok(ObjectKey { id, size, checksum }.into())
     }
-    let id = item(0).ok_or_else(wrong)?;
-    let id = id.cast::<PyString>().map_err(|_| wrong())?.to_str().map_err(|_| wrong())?.into();
-    let size = item(1).map(|size| size.extract::<u64>().map_err(|_| wrong())).transpose()?;
-    let checksum = item(2).map(|checksum| parse_checksum(&checksum).ok_or_else(wrong)).transpose()?;
-    Ok(ObjectKey { id, size, checksum }.into())
+
+    /// Python's of one of ours.
+    pub(crate) fn to_python<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+        let Key::Object(ObjectKey { id, size, checksum }) = key else { return Err(no_form(key)) };
+        let id = id.with_str(|id| PyString::new(py, id)).into_any();
+        let size = size.into_pyobject(py)?;
+        let checksum = checksum.map(|checksum| format!("{checksum:016x}")).into_pyobject(py)?;
+        new_tuple(self.class(py)?, [id, size, checksum])
+    }
 }
 
 fn parse_checksum(checksum: &Bound<'_, PyAny>) -> Option<u64> {
@@ -112,21 +151,9 @@ fn parse_checksum(checksum: &Bound<'_, PyAny>) -> Option<u64> {
     usual.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// The key of a native connector, or of multi-connectors around one, for Python.
-pub(crate) fn from_native<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
-    match key {
-        Key::Object(ObjectKey { id, size, checksum }) => {
-            let id = id.with_str(|id| PyString::new(py, id)).into_any();
-            let size = size.into_pyobject(py)?;
-            let checksum = checksum.map(|checksum| format!("{checksum:016x}")).into_pyobject(py)?;
-            new_tuple(file_key(py)?, [id, size, checksum])
-        }
-        Key::Multi(key) => {
-            let name = PyString::new(py, &key.connector_name).into_any();
-            new_tuple(multi_key(py)?, [name, from_native(py, &key.connector_key)?])
-        }
-        other => Err(PyOverflowError::new_err(format!("the key {other:?} has no form in Python"))),
-    }
+/// For a key of ours that belongs to no connector here.
+pub(crate) fn no_form(key: &Key) -> PyErr {
+    PyOverflowError::new_err(format!("the key {key:?} has no form in Python"))
 }
 
 /// The id in the tuple of a `LocalKey`.

@@ -7,6 +7,7 @@
 
 mod batch;
 mod channel;
+mod checkup;
 mod errors;
 mod file;
 mod foreign;
@@ -14,12 +15,16 @@ mod keys;
 mod local;
 mod multi;
 mod object;
+mod object_store;
 mod options;
 mod policy;
+mod redis;
 mod signals;
 mod slot;
 mod stats;
 mod store;
+mod stored;
+mod table;
 mod text;
 
 use pyo3::prelude::*;
@@ -33,12 +38,15 @@ fn hostname() -> String {
 #[pymodule]
 fn _crossdock(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_class::<file::FileBase>()?;
     module.add_class::<local::LocalBase>()?;
     module.add_class::<multi::MultiBase>()?;
     module.add_class::<policy::CompiledPolicy>()?;
     module.add_class::<object::View>()?;
+    module.add_class::<stored::StoredBase>()?;
     module.add_function(wrap_pyfunction!(hostname, module)?)?;
+    module.add_function(wrap_pyfunction!(file::open_file, module)?)?;
+    module.add_function(wrap_pyfunction!(object_store::open_object_store, module)?)?;
+    module.add_function(wrap_pyfunction!(redis::open_redis, module)?)?;
     module.add_function(wrap_pyfunction!(multi::read_tags, module)?)?;
     module.add_function(wrap_pyfunction!(text::read_config, module)?)?;
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crossdock::dispatch::{Dispatcher, Share};
 use crossdock::router::Lane;
-use crossdock::{Error, ErrorKind, Hostname, PutOptions, Reason, Request, Result};
+use crossdock::{Error, ErrorKind, Hostname, Key, PutOptions, Reason, Request, Result};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::{Channel, evict_all};
-use crate::errors::{pass, raise};
+use crate::errors::{pass, raise, raise_in};
 use crate::object::Object;
 use crate::options::{put_options, tags};
 use crate::policy::{CompiledPolicy, parse_size};
@@ -227,6 +227,17 @@ impl Channel for MultiBase {
     ) -> Result<()> {
         self.multi()?.at(py, key, |slot, own| slot.set(py, own, object, options))
     }
+
+    fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+        let multi = self.built(py)?;
+        let named = |name: &str| multi.dispatcher.lanes().iter().position(|lane| &*lane.name == name);
+        let (place, own) = match key {
+            Key::Multi(key) => (named(&key.connector_name), &key.connector_key),
+            _ => return Err(keys::no_form(key)),
+        };
+        let place = place.ok_or_else(|| keys::no_form(key))?;
+        multi.key(py, place, multi.slots[place].shown_key(py, own)?).map_err(|error| raise(py, &error))
+    }
 }
 
 /// What `_setup` is told of one connector: its name, its policy, and the connector, or what opens it, or neither.
@@ -371,7 +382,7 @@ impl MultiBase {
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = put_options(subset_tags, superset_tags, durability)?;
         let put = Channel::put(self, py, &Object::new(obj)?, &options);
-        put.map_err(|error| raise(py, &error.during("put")))
+        put.map_err(|error| raise_in(py, self, error, "put"))
     }
 
     /// Store several objects: all of them or none.
@@ -401,7 +412,7 @@ impl MultiBase {
         let options = put_options(subset_tags, superset_tags, durability)?;
         let objects = batch::objects(objs)?;
         let put = Channel::put_batch(self, py, &batch::all(&objects), &options);
-        put.map_err(|error| raise(py, &error.during("put_batch")))
+        put.map_err(|error| raise_in(py, self, error, "put_batch"))
     }
 
     /// The object of a key.
@@ -426,7 +437,7 @@ impl MultiBase {
         key: &Bound<'py, PyAny>,
         zero_copy: Option<bool>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Channel::get(self, py, key, zero_copy).map_err(|error| raise(py, &error.during("get")))
+        Channel::get(self, py, key, zero_copy).map_err(|error| raise_in(py, self, error, "get"))
     }
 
     /// Several objects.
@@ -448,7 +459,7 @@ impl MultiBase {
         zero_copy: Option<bool>,
     ) -> PyResult<Vec<Option<Bound<'py, PyAny>>>> {
         let got = Channel::get_batch(self, py, &batch::keys(keys)?, zero_copy);
-        got.map_err(|error| raise(py, &error.during("get_batch")))
+        got.map_err(|error| raise_in(py, self, error, "get_batch"))
     }
 
     /// Whether the object is there.
@@ -458,7 +469,7 @@ impl MultiBase {
     ///     UnknownConnectorError, DormantError: The connector that the key names is not known, or not active here.
     ///     ClosedError: The connector is closed.
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Channel::exists(self, py, key).map_err(|error| raise(py, &error.during("exists")))
+        Channel::exists(self, py, key).map_err(|error| raise_in(py, self, error, "exists"))
     }
 
     /// Remove the object. It is no error if there is none; what was handed out stays valid.
@@ -468,7 +479,7 @@ impl MultiBase {
     ///     UnknownConnectorError, DormantError: The connector that the key names is not known, or not active here.
     ///     ClosedError: The connector is closed.
     fn evict(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        Channel::evict(self, py, key).map_err(|error| raise(py, &error.during("evict")))
+        Channel::evict(self, py, key).map_err(|error| raise_in(py, self, error, "evict"))
     }
 
     /// A key whose object does not exist yet: `exists` is false and `get` is `None` until `set`.
@@ -494,7 +505,7 @@ impl MultiBase {
         let object = obj.map(Object::new).transpose()?;
         let options = put_options(subset_tags, superset_tags, None)?;
         let key = Channel::new_key(self, py, object.as_ref(), &options);
-        key.map_err(|error| raise(py, &error.during("new_key")))
+        key.map_err(|error| raise_in(py, self, error, "new_key"))
     }
 
     /// Store the object of a key that `new_key` made. Setting the same bytes again is fine.
@@ -516,7 +527,7 @@ impl MultiBase {
         durability: Option<&str>,
     ) -> PyResult<()> {
         let set = Channel::set(self, py, key, &Object::new(obj)?, &put_options(None, None, durability)?);
-        set.map_err(|error| raise(py, &error.during("set")))
+        set.map_err(|error| raise_in(py, self, error, "set"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,6 +1,6 @@
 //! One connector of a multi-connector: open, to be opened at first use, or dormant.
 
-use crossdock::{Error, ErrorKind, PutOptions, Result};
+use crossdock::{Error, ErrorKind, Key, PutOptions, Result};
 use once_cell::race::OnceBox;
 use pyo3::exceptions::{PyAttributeError, PyImportError, PyTypeError};
 use pyo3::prelude::*;
@@ -9,12 +9,13 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::Channel;
 use crate::errors::{because, in_slot, is_final, pass, raise, type_error};
-use crate::file::FileBase;
 use crate::foreign::Foreign;
+use crate::keys::no_form;
 use crate::local::LocalBase;
 use crate::multi::MultiBase;
 use crate::object::{Object, size_of};
 use crate::stats::{Operation, Stats};
+use crate::stored::StoredBase;
 
 pub(crate) struct Slot {
     pub(crate) name: Py<PyString>,
@@ -25,10 +26,17 @@ pub(crate) struct Slot {
     pub(crate) stats: Stats,
 }
 
+/// The classes over `StoredBase` that are ours.
+const STORED: [(&str, &str); 3] = [
+    ("crossdock.connectors.file", "FileConnector"),
+    ("crossdock.connectors.redis", "RedisConnector"),
+    ("crossdock.connectors.object_store", "ObjectStoreConnector"),
+];
+
 /// A connector that is open.
 enum Child {
     Local(Py<LocalBase>),
-    File(Py<FileBase>),
+    Stored(Py<StoredBase>),
     Multi(Py<MultiBase>),
     Foreign(Foreign),
 }
@@ -45,10 +53,12 @@ impl Child {
         {
             return Ok(Self::Local(local.clone().unbind()));
         }
-        if let Ok(file) = connector.cast::<FileBase>()
-            && is("crossdock.connectors.file", "FileConnector")?
-        {
-            return Ok(Self::File(file.clone().unbind()));
+        if let Ok(stored) = connector.cast::<StoredBase>() {
+            for (module, class) in STORED {
+                if is(module, class)? {
+                    return Ok(Self::Stored(stored.clone().unbind()));
+                }
+            }
         }
         if let Ok(multi) = connector.cast::<MultiBase>()
             && is("crossdock.connectors.multi", "MultiConnector")?
@@ -64,7 +74,7 @@ impl Child {
     fn channel(&self) -> &dyn Channel {
         match self {
             Self::Local(local) => local.get(),
-            Self::File(file) => file.get(),
+            Self::Stored(stored) => stored.get(),
             Self::Multi(multi) => multi.get(),
             Self::Foreign(foreign) => foreign,
         }
@@ -81,7 +91,7 @@ impl Child {
     fn connector(&self) -> &Py<PyAny> {
         match self {
             Self::Local(local) => local.as_any(),
-            Self::File(file) => file.as_any(),
+            Self::Stored(stored) => stored.as_any(),
             Self::Multi(multi) => multi.as_any(),
             Self::Foreign(foreign) => foreign.connector(),
         }
@@ -142,6 +152,11 @@ impl Slot {
 
     pub(crate) fn depth(&self) -> usize {
         self.child.get().map_or(0, Child::depth)
+    }
+
+    /// A key that an error of this connector names.
+    pub(crate) fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+        self.child.get().map_or_else(|| Err(no_form(key)), |child| child.channel().shown_key(py, key))
     }
 
     pub(crate) fn name(&self, py: Python<'_>) -> String {

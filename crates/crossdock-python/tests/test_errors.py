@@ -16,10 +16,13 @@ from typing import Any, NamedTuple
 import proxystore.connectors.local as upstream_local
 import pytest
 
+import servers
 from crossdock import exceptions
 from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector, LocalKey
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector
+from crossdock.connectors.redis import RedisConnector
 
 LOCAL = 'crossdock.connectors.local.LocalConnector'
 FILE = 'crossdock.connectors.file.FileConnector'
@@ -42,11 +45,15 @@ CLASSES = {name: getattr(exceptions, name) for name in exceptions.__all__}
 def build(kind: str, directory: pathlib.Path) -> Any:
     if kind == 'local':
         return LocalConnector()
+    if kind == 'redis':
+        return RedisConnector(**servers.options(clear=True))
+    if kind == 's3':
+        return ObjectStoreConnector(**servers.bucket(clear=True))
     files = FileConnector(directory / 'objects')
     return files if kind == 'file' else MultiConnector({'only': (files, Policy())})
 
 
-@pytest.fixture(params=['local', 'file', 'multi'])
+@pytest.fixture(params=['local', 'file', 'redis', 's3', 'multi'])
 def connector(request: pytest.FixtureRequest, tmp_path: pathlib.Path):
     with build(request.param, tmp_path) as built:
         yield built

@@ -61,6 +61,12 @@ impl Attempts {
         Self { deadline, made: 1, most: retries.saturating_add(1) }
     }
 
+    /// Goes on until the deadline, however often.
+    #[cfg(feature = "redis")]
+    pub(crate) fn insist(&mut self) {
+        self.most = u32::MAX;
+    }
+
     pub(crate) fn made(&self) -> u32 {
         self.made
     }

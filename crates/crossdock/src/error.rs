@@ -42,7 +42,7 @@ pub enum ErrorKind {
     Unsupported,
     /// The connector was closed. A put wrote nothing.
     Closed,
-    /// The caller wanted the call to end ([`interrupt`](crate::interrupt)). A put wrote nothing.
+    /// The caller wanted the call to end ([`interrupt`](crate::interrupt)). A put wrote nothing but what the error's keys list.
     Interrupted,
 }
 
@@ -253,6 +253,16 @@ impl Error {
         self
     }
 
+    /// The same error, once it is known that nothing of what it spoke of is there.
+    #[cfg(feature = "redis")]
+    pub(crate) fn settled(mut self) -> Self {
+        self.0.keys.clear();
+        if self.0.kind == ErrorKind::Ambiguous {
+            self.0.kind = ErrorKind::Unavailable;
+        }
+        self
+    }
+
     /// The same error, where a retry cannot help although its kind suggests it.
     #[must_use]
     pub fn permanent(mut self) -> Self {
@@ -269,7 +279,7 @@ impl Error {
     }
 
     /// The same error, with the option that it is about put in front of its message.
-    #[cfg(feature = "file")]
+    #[cfg(any(feature = "file", feature = "remote"))]
     pub(crate) fn of_field(mut self, field: &str) -> Self {
         self.0.message = format!("{field}: {}", self.0.message);
         self

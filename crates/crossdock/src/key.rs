@@ -52,12 +52,26 @@ impl ObjectId {
         Self(Id::Uuid(Uuid::new_v4()))
     }
 
+    /// So many new random ids, for one question to the operating system where it answers at once.
+    #[cfg(feature = "remote")]
+    pub(crate) fn several(count: usize) -> Vec<Self> {
+        use rustix::rand::{GetRandomFlags, getrandom};
+        let mut noise = vec![[0; 16]; count];
+        let (answer, wanted) = (getrandom(noise.as_flattened_mut(), GetRandomFlags::empty()), count * 16);
+        let drawn = answer.unwrap_or(0).min(wanted) / 16;
+        let id = |(place, noise): (usize, &[u8; 16])| match place < drawn {
+            true => Self(Id::Uuid(uuid::Builder::from_random_bytes(*noise).into_uuid())),
+            false => Self::random(),
+        };
+        noise.iter().enumerate().map(id).collect()
+    }
+
     #[cfg(feature = "local")]
     pub(crate) fn from_uuid(uuid: Uuid) -> Self {
         Self(Id::Uuid(uuid))
     }
 
-    #[cfg(any(feature = "local", feature = "file"))]
+    #[cfg(any(feature = "local", feature = "file", feature = "remote"))]
     pub(crate) fn as_uuid(&self) -> Option<Uuid> {
         match &self.0 {
             Id::Uuid(uuid) => Some(*uuid),
@@ -409,5 +423,19 @@ impl<'de> Deserialize<'de> for MultiKey {
             Key::Multi(key) => Ok(*key),
             Key::Object(_) => Err(serde::de::Error::custom("the key names no connector: it must be [name, key]")),
         }
+    }
+}
+
+#[cfg(all(test, feature = "remote"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_ids_are_random_ones() {
+        let ids = ObjectId::several(5000);
+        let versions = ids.iter().map(|id| id.as_uuid().map(|uuid| (uuid.get_version_num(), uuid.get_variant())));
+        assert!(versions.into_iter().all(|version| version == Some((4, uuid::Variant::RFC4122))));
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 5000);
+        assert!(ObjectId::several(0).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! crossdock moves byte objects between tasks, processes and hosts through whichever channel a policy picks.
 //!
-//! A producer calls `put`; the policies pick the connector (process memory, files); the key that comes back says where
+//! A producer calls `put`; the policies pick the connector (process memory, files, Redis); the key that comes back says where
 //! the object landed, so that any consumer with the key and the config gets it from there. The routing contract, the
 //! files and the configs are those of ProxyStore's `MultiConnector`, so both can work on the same objects.
 //!
@@ -50,6 +50,7 @@
 //! # Features
 //! - `local` (default): objects in the memory of this process.
 //! - `file` (default): objects as files.
+//! - `redis`: objects in Redis or Valkey; `redis-tls`: the same, with TLS.
 //! - `testing`: the conformance suite and a connector that injects faults.
 //!
 //! The library is synchronous and keeps no threads, no runtime and no global state but a per-process random token. After
@@ -71,12 +72,14 @@ mod multi;
 mod options;
 pub mod pattern;
 mod policy;
-#[cfg(any(feature = "local", feature = "file"))]
+#[cfg(any(feature = "local", feature = "file", feature = "remote"))]
 pub mod process;
 mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "file")]
+mod usage;
 
 pub use bytes::Bytes;
 pub use config::ConnectorConfig;

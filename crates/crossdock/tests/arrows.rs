@@ -20,10 +20,11 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
+    ("usage", &["error", "interrupt", "key"]),
     ("integrity", &["error", "key", "options"]),
     (
         "connectors",
-        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process"],
+        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process", "usage"],
     ),
     (
         "multi",

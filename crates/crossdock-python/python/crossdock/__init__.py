@@ -1,7 +1,7 @@
 """Moves byte objects between tasks, processes and hosts through the channel that a policy picks.
 
-`crossdock.connectors.multi`, `.file` and `.local` are drop-in replacements for ProxyStore's connectors of the same
-names; `load` builds a multi-connector from a policy file; `crossdock.exceptions` has one class per kind of error.
+`crossdock.connectors.multi`, `.file`, `.redis` and `.local` are drop-in replacements for ProxyStore's connectors of the
+same names; `load` builds a multi-connector from a policy file; `crossdock.exceptions` has one class per kind of error.
 """
 
 from __future__ import annotations

@@ -3,26 +3,30 @@
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, Literal, Self, TypeAlias, final, overload
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
-from crossdock.connectors.file import FileKey
+from crossdock.checkup import Checkup
 from crossdock.connectors.local import LocalKey
 from crossdock.connectors.multi import MultiKey
 from crossdock.serialize import BytesLike
 
+_K = TypeVar('_K')
 _Key: TypeAlias = tuple[Any, ...] | list[Any]
 _Durability: TypeAlias = Literal['process', 'host', 'backend']
 
 __all__ = [
     'CompiledPolicy',
-    'FileBase',
     'LocalBase',
     'MultiBase',
+    'StoredBase',
     'View',
     '__version__',
     'hostname',
+    'open_file',
+    'open_object_store',
+    'open_redis',
     'read_config',
     'read_tags',
 ]
@@ -37,6 +41,26 @@ def read_tags(argument: str, given: Iterable[str]) -> list[str]:
 
 def read_config(*, path: str | os.PathLike[str] | None = None, text: str | None = None) -> str:
     """A config as JSON in ProxyStore's shape, with our class paths where it names connectors of ours."""
+
+def open_file(
+    base: StoredBase[Any],
+    dir: str,
+    clear: bool | None,
+    durability: str,
+    integrity: str,
+    allow_foreign_owner: bool,
+    make_dir: bool,
+    write_once: bool,
+    max_total_bytes: int | None,
+    zero_copy: bool,
+) -> str:
+    """Opens the connector of a `FileConnector`, and says its directory as the config has it."""
+
+def open_object_store(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
+    """Opens the connector of an `ObjectStoreConnector`, without connecting, and says its options as the config has them."""
+
+def open_redis(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
+    """Opens the connector of a `RedisConnector`, without connecting, and says its options as the config has them."""
 
 @final
 class CompiledPolicy:
@@ -96,26 +120,13 @@ class LocalBase:
     def set(self, key: _Key, obj: BytesLike) -> None: ...
 
 @disjoint_base
-class FileBase:
-    """The native part of `crossdock.connectors.file.FileConnector`."""
+class StoredBase(Generic[_K]):
+    """The native part of `crossdock.connectors.file.FileConnector` and of its like, whose keys are `_K`."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
-    def _setup(
-        self,
-        dir: str,
-        clear: bool | None,
-        durability: str,
-        integrity: str,
-        allow_foreign_owner: bool,
-        make_dir: bool,
-        write_once: bool,
-        zero_copy: bool,
-    ) -> None: ...
-    @property
-    def _dir(self) -> str: ...
     def _close(self, clear: bool | None) -> None: ...
-    def put(self, obj: BytesLike, *, durability: _Durability | None = None) -> FileKey: ...
-    def put_batch(self, objs: Iterable[BytesLike], *, durability: _Durability | None = None) -> list[FileKey]: ...
+    def put(self, obj: BytesLike, *, durability: _Durability | None = None) -> _K: ...
+    def put_batch(self, objs: Iterable[BytesLike], *, durability: _Durability | None = None) -> list[_K]: ...
     @overload
     def get(self, key: _Key, *, zero_copy: Literal[True]) -> memoryview | None: ...
     @overload
@@ -125,9 +136,9 @@ class FileBase:
     def get_batch(self, keys: Iterable[_Key], *, zero_copy: bool | None = None) -> list[BytesLike | None]: ...
     def exists(self, key: _Key) -> bool: ...
     def evict(self, key: _Key) -> None: ...
-    def new_key(self, obj: BytesLike | None = None) -> FileKey: ...
+    def new_key(self, obj: BytesLike | None = None) -> _K: ...
     def set(self, key: _Key, obj: BytesLike, *, durability: _Durability | None = None) -> None: ...
-    def check(self) -> None: ...
+    def check(self) -> Checkup: ...
     def gc(self, min_age: float = 3600.0, dry_run: bool = False) -> dict[str, int]: ...
 
 @disjoint_base

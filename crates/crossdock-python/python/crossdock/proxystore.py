@@ -8,7 +8,8 @@ what they are. `uninstall()` undoes it.
 from __future__ import annotations
 
 import importlib
-from types import TracebackType
+import sys
+from types import ModuleType, TracebackType
 from typing import Any
 
 __all__ = ['install', 'installed', 'uninstall']
@@ -17,6 +18,7 @@ _CLASSES = {
     'file': ('FileConnector', 'FileKey'),
     'local': ('LocalConnector', 'LocalKey'),
     'multi': ('MultiConnector', 'MultiConnectorError', 'MultiKey', 'Policy'),
+    'redis': ('RedisConnector', 'RedisKey'),
 }
 _replaced: list[tuple[Any, str, Any]] = []
 
@@ -53,9 +55,9 @@ def install() -> _Installation:
         return _Installation(is_first=False)
     for module, names in _CLASSES.items():
         ours = importlib.import_module(f'crossdock.connectors.{module}')
-        theirs = importlib.import_module(f'proxystore.connectors.{module}')
+        theirs = _module_of_theirs(f'proxystore.connectors.{module}')
         for name in names:
-            _replaced.append((theirs, name, getattr(theirs, name)))
+            _replaced.append((theirs, name, getattr(theirs, name, None)))
             setattr(theirs, name, getattr(ours, name))
     return _Installation(is_first=True)
 
@@ -65,6 +67,18 @@ def uninstall() -> None:
     while _replaced:
         module, name, original = _replaced.pop()
         setattr(module, name, original)
+        if original is None:
+            sys.modules.pop(module.__name__, None)
+
+
+def _module_of_theirs(name: str) -> ModuleType:
+    """The module, or an empty one in its place where the package that it is made for is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] == 'proxystore':
+            raise
+        return sys.modules.setdefault(name, ModuleType(name))
 
 
 def installed() -> bool:

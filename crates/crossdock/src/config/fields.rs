@@ -59,6 +59,8 @@ pub enum FieldKind {
     Duration,
     /// A string that may contain references.
     Text,
+    /// A table of strings that may contain references, and of numbers and booleans.
+    Texts,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of strings.
@@ -213,6 +215,47 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A table of strings that may contain references, in its order. Whole numbers and booleans become strings.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if it is no such table, or a reference in it is malformed.
+    pub fn texts(&self, field: &str) -> Result<Vec<(String, Reference)>> {
+        let table = match self.node(field) {
+            None => return Ok(Vec::new()),
+            Some(Node { value: Value::Table(table), .. }) => table,
+            Some(node) => return self.mistyped(field, "a table of strings", node),
+        };
+        let wrong = |name: &str, line, why: &dyn std::fmt::Display| {
+            let name: String = name.chars().take(80).collect();
+            self.error(line, format_args!("{field}.{name}: {why}"))
+        };
+        let read = |(name, node): (&str, &Node)| {
+            let text = match &node.value {
+                Value::String(text) => {
+                    Reference::new(text.as_str()).map_err(|why| wrong(name, node.line, &why.message()))?
+                }
+                Value::Integer(number) => Reference::literal(&number.to_string()),
+                Value::Bool(truth) => Reference::literal(&truth.to_string()),
+                other => {
+                    return Err(wrong(name, node.line, &format_args!("must be a string, not {}", other.kind())));
+                }
+            };
+            Ok((name.to_owned(), text))
+        };
+        table.iter().map(read).collect()
+    }
+
+    /// An `InvalidConfig` error about one name in the table of `field`, with its line and place.
+    #[must_use]
+    pub fn wrong_in(&self, field: &str, name: &str, message: impl std::fmt::Display) -> Error {
+        let line = match self.node(field) {
+            Some(Node { value: Value::Table(table), line }) => table.get(name).map_or(*line, |node| node.line),
+            _ => 0,
+        };
+        let name: String = name.chars().take(80).collect();
+        self.error(line, format_args!("{field}.{name}: {message}"))
+    }
+
     /// One of the words that the declaration of the field lists.
     ///
     /// # Errors
@@ -271,5 +314,40 @@ pub(crate) fn with_nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>
     match nearest {
         Some((_, name)) => format!("{shown:?}; the nearest known is {name:?}"),
         None => format!("{shown:?}; known are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const SPECS: &[FieldSpec] = &[FieldSpec::new("options", FieldKind::Texts, "More.")];
+
+    fn options(toml: &str) -> Result<Vec<(String, String)>> {
+        let config = Config::from_text(&format!("[connectors.a]\ntype = \"any\"\n{toml}"))?;
+        let table = &config.entries()[0].connector.options;
+        let texts = Fields::new(table, "connectors.a", SPECS)?.texts("options")?;
+        Ok(texts.into_iter().map(|(name, text)| (name, text.as_str().to_owned())).collect())
+    }
+
+    #[test]
+    fn a_table_of_texts_keeps_its_order() {
+        let found = options("options = { b = \"${env:X}\", a = true, c = 7 }").unwrap();
+        let found: Vec<_> = found.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(found, [("b", "${env:X}"), ("a", "true"), ("c", "7")]);
+        assert_eq!(options("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_text_is_named() {
+        for (toml, words) in [
+            ("options = 7", "connectors.a: options: must be a table of strings, not an integer"),
+            ("options = { a = [] }", "line 3: connectors.a: options.a: must be a string, not a list"),
+            ("[connectors.a.options]\nb = \"${x}\"", "line 4: connectors.a: options.b: \"${x}\" is not a reference"),
+        ] {
+            let message = options(toml).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
     }
 }

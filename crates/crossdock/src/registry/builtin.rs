@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::{ConnectorType, Lane, Scope, build};
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+use crate::config::Fields;
 use crate::config::{Config, ConnectorConfig, FieldKind, FieldSpec, Table};
 use crate::connector::{Connector, Opener, Properties};
+#[cfg(feature = "object-store")]
+use crate::connectors::ObjectStoreOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hostname::Hostname;
 
@@ -14,6 +18,16 @@ pub(super) fn types() -> Vec<ConnectorType> {
         local(),
         #[cfg(feature = "file")]
         file(),
+        #[cfg(feature = "object-store")]
+        object_store(),
+        #[cfg(feature = "s3")]
+        bucket("s3", ObjectStoreOptions::S3_FIELDS, ObjectStoreOptions::from_s3_fields),
+        #[cfg(feature = "gcs")]
+        bucket("gcs", ObjectStoreOptions::GCS_FIELDS, ObjectStoreOptions::from_gcs_fields),
+        #[cfg(feature = "azure")]
+        bucket("azure", ObjectStoreOptions::AZURE_FIELDS, ObjectStoreOptions::from_azure_fields),
+        #[cfg(feature = "redis")]
+        redis(),
         multi(),
     ]
 }
@@ -44,6 +58,35 @@ fn file() -> ConnectorType {
     file
 }
 
+#[cfg(feature = "object-store")]
+fn object_store() -> ConnectorType {
+    ConnectorType::new("object_store", ObjectStoreOptions::FIELDS, |fields| {
+        Ok(Arc::new(ObjectStoreOptions::from_fields(fields)?))
+    })
+    .class_paths(["crossdock.connectors.object_store.ObjectStoreConnector"])
+}
+
+/// A shorter way to write the config of an object store, into which it is turned.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn bucket(
+    name: &str,
+    fields: &'static [FieldSpec],
+    read: fn(&Fields<'_>) -> Result<ObjectStoreOptions>,
+) -> ConnectorType {
+    ConnectorType::new(name, fields, move |fields| Ok(Arc::new(read(fields)?)))
+}
+
+#[cfg(feature = "redis")]
+fn redis() -> ConnectorType {
+    use crate::connectors::RedisOptions;
+    let mut redis =
+        ConnectorType::new("redis", RedisOptions::FIELDS, |fields| Ok(Arc::new(RedisOptions::from_fields(fields)?)))
+            .class_paths(class_paths("redis", "RedisConnector"));
+    redis.same_fields = &["hostname", "port"];
+    redis.python_fields = vec![("clear", false.into())];
+    redis
+}
+
 const MULTI_FIELDS: &[FieldSpec] =
     &[FieldSpec::new("connectors", FieldKind::Connectors, "The connectors of the nested multi-connector. Required.")
         .required()];
@@ -54,6 +97,7 @@ fn multi() -> ConnectorType {
         fields: MULTI_FIELDS,
         class_paths: class_paths("multi", "MultiConnector").to_vec(),
         nests: true,
+        same_fields: &[],
         python_fields: Vec::new(),
         read: Arc::new(|scope, table, place| Ok(Arc::new(MultiOptions::read(scope, table, place)?))),
     }

@@ -54,6 +54,8 @@ pub struct ConnectorType {
     class_paths: Vec<String>,
     /// Its options are connectors.
     nests: bool,
+    /// The fields that ProxyStore's class has under the same name.
+    same_fields: &'static [&'static str],
     /// What ProxyStore's class wants to see in its config besides our options.
     python_fields: Vec<(&'static str, Value)>,
     read: Arc<Read>,
@@ -85,6 +87,7 @@ impl ConnectorType {
             fields,
             class_paths: Vec::new(),
             nests: false,
+            same_fields: &[],
             python_fields: Vec::new(),
             read: Arc::new(move |_, table, place| read(&Fields::new(table, place, fields)?)),
         }

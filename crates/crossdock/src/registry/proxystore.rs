@@ -73,7 +73,8 @@ impl Registry {
         let mut options = Table::new();
         for (field, node) in written.options.iter() {
             let alias = known.fields.iter().find(|spec| spec.name == field).and_then(|spec| spec.alias);
-            if alias.is_none() && flavor == Flavor::Proxystore {
+            let is_same = known.same_fields.contains(&field);
+            if alias.is_none() && !is_same && flavor == Flavor::Proxystore {
                 left_out.push(format!("{place}: ProxyStore's {} knows no option {field:?}", known.name));
                 continue;
             }
@@ -82,7 +83,7 @@ impl Registry {
                 match Reference::new(text.as_str())?.as_literal() {
                     Some(literal) => value = literal.into(),
                     None => left_out.push(format!(
-                        "{place}: ProxyStore takes the reference in {field:?} literally; write the path there"
+                        "{place}: ProxyStore takes the reference in {field:?} literally; write the value there"
                     )),
                 }
             }

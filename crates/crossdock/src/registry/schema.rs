@@ -113,6 +113,10 @@ fn describe(field: &FieldSpec) -> Value {
             ],
         }),
         FieldKind::Text => json!({"type": "string"}),
+        FieldKind::Texts => json!({
+            "type": "object",
+            "additionalProperties": {"type": ["string", "integer", "boolean"]},
+        }),
         FieldKind::Choice(words) => json!({ "enum": words }),
         FieldKind::Strings => strings,
         FieldKind::Patterns => json!({"anyOf": [{"type": "null"}, {"type": "string"}, strings]}),

@@ -81,7 +81,10 @@ impl fmt::Debug for Subject {
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $subject:expr) => {
-        $crate::conformance!(@rules $name, $subject,
+        $crate::conformance! { @all (tests $name, $subject) }
+    };
+    (@all ($($what:tt)*)) => {
+        $crate::conformance! { @$($what)*;
             what_was_put_is_got, the_empty_object, a_large_object, missing_is_none, evicting_what_is_missing,
             evicted_is_gone, bytes_outlive_their_object, keys_are_unique, keys_survive_text_and_json,
             batches_keep_order, empty_batches, batches_with_missing_objects, deferred_objects_come_later,
@@ -90,10 +93,10 @@ macro_rules! conformance {
             views_are_the_same_bytes, durability_is_met_or_refused, a_rebuilt_connector_is_the_same,
             closing_a_rebuilt_connector_deletes_nothing, closing_twice, nothing_works_after_closing,
             threads_never_see_wrong_bytes, gets_race_evicts, gc_leaves_objects_alone, it_checks_itself,
-            its_debug_form_is_short,
-        );
+            its_debug_form_is_short
+        }
     };
-    (@rules $name:ident, $subject:expr, $($rule:ident),* $(,)?) => {
+    (@tests $name:ident, $subject:expr; $($rule:ident),*) => {
         mod $name {
             #[expect(clippy::allow_attributes, reason = "whether the expression needs the imports is not known here")]
             #[allow(unused_imports)]
@@ -105,7 +108,17 @@ macro_rules! conformance {
             })*
         }
     };
+    (@table; $($rule:ident),*) => {
+        &[$((stringify!($rule), $rule)),*]
+    };
 }
+
+/// A rule of the contract: its name, and the test of it, which panics where a subject breaks it.
+pub type Rule = (&'static str, fn(&Subject));
+
+/// All rules: for tests that choose when to run, as those that need a server do. [`conformance!`](crate::conformance) makes a
+/// `#[test]` of each.
+pub const RULES: &[Rule] = conformance!(@all (table));
 
 fn deferrable(subject: &Subject) -> Option<&dyn Deferrable> {
     let deferrable = subject.deferrable();

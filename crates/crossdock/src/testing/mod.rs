@@ -7,5 +7,5 @@
 pub mod conformance;
 mod faulty;
 
-pub use conformance::Subject;
+pub use conformance::{RULES, Rule, Subject};
 pub use faulty::{Effect, FaultyConnector, Operation};

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
+from crossdock.exceptions import InvalidConfigError
+
 
 class Managed:
     """A connector with `close`, `config` and `from_config`."""
@@ -22,3 +24,22 @@ class Managed:
 
     def __reduce__(self: Any) -> Any:
         return type(self).from_config, (self.config(),)
+
+
+def known_fields(cls: type[Any], config: dict[str, Any], known: set[str]) -> None:
+    """Refuses what the constructor does not take.
+
+    Raises:
+        InvalidConfigError: The config has a field of another name.
+    """
+    unknown = set(config) - known
+    if unknown:
+        raise InvalidConfigError(
+            f'the config of a {cls.__name__} has an unknown field {sorted(unknown)[0]!r}; known are {sorted(known)}',
+        )
+
+
+def check_bound(max_total_bytes: int | None) -> None:
+    """Refuse a bound that is no size in bytes."""
+    if max_total_bytes is not None and max_total_bytes < 0:
+        raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')

@@ -445,6 +445,8 @@ _OWN = {
     'crossdock.connectors.file.FileConnector',
     'crossdock.connectors.local.LocalConnector',
     'crossdock.connectors.multi.MultiConnector',
+    'crossdock.connectors.object_store.ObjectStoreConnector',
+    'crossdock.connectors.redis.RedisConnector',
 }
 
 

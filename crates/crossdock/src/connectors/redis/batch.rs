@@ -1,0 +1,291 @@
+//! Batches: one pipeline, or one for each node of a cluster.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::RedisConnector;
+use super::call::Call;
+use super::connection::Connection;
+use super::failure::{Cause, Failure, Next, Refusal};
+use super::resp::Reply;
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
+use crate::key::{Key, ObjectId, ObjectKey};
+use crate::options::{Durability, GetOptions, Integrity};
+
+/// What the server is asked for at once at most: it keeps its replies in memory until we have read them.
+const WINDOW_ITEMS: usize = 4096;
+const WINDOW_BYTES: u64 = 64 << 20;
+/// What an object is taken for whose key says no size, in bytes.
+const UNKNOWN_SIZE: u64 = 1 << 20;
+
+/// How long evicting may take what a failed batch has written.
+const LONGEST_UNDO: Duration = Duration::from_secs(2);
+/// The same where the caller wants no more: a server that answers needs a hundredth of it.
+const UNDO_WHEN_INTERRUPTED: Duration = Duration::from_millis(50);
+
+/// One item of a batch: its place in it, and its name on the server.
+struct Item {
+    place: usize,
+    name: Vec<u8>,
+}
+
+impl RedisConnector {
+    pub(super) fn put_all(&self, objects: &[Bytes], level: Option<Durability>) -> Result<Vec<Key>> {
+        self.require_open()?;
+        let new = ObjectId::several(objects.len()).into_iter().zip(objects);
+        let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
+        let names = self.names(keys.iter())?;
+        let mut written = Vec::new();
+        let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
+        let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
+            let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
+            written.extend(own);
+            elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
+        });
+        match outcome {
+            Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
+            Err(error) => Err(self.undo(written, error)),
+        }
+    }
+
+    /// Stores the items that one node has. The places of those that it has no longer.
+    fn put_group(
+        &self,
+        group: &[Item],
+        keys: &[Key],
+        objects: &[Bytes],
+        level: Option<Durability>,
+        deadline: Deadline,
+    ) -> Result<Vec<usize>> {
+        let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
+        let call = Call {
+            name: group.first().map(|item| &*item.name),
+            bytes: sizes().sum(),
+            largest: sizes().max().unwrap_or(0),
+            durability: level,
+            writes: keys,
+            deadline: Some(deadline),
+            ..Call::default()
+        };
+        let conditions = self.conditions(false);
+        let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
+        let replies = self.call(call, |connection, deadline| {
+            let push = |connection: &mut Connection| {
+                for Item { place, name } in group {
+                    connection.push_object(&[b"SET", name], &objects[*place], &after, deadline)?;
+                }
+                connection.send(deadline)
+            };
+            push(connection).map_err(Failure::when_sent)?;
+            let replies = replies(connection, group.len(), deadline).map_err(Failure::when_sent)?;
+            self.require_ready(replies.iter().filter_map(Reply::refusal)).map_err(Failure::when_sent)?;
+            Ok(replies)
+        })?;
+        self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
+    }
+
+    /// The places of the items that other nodes have by now.
+    fn elsewhere(&self, group: &[Item], replies: Vec<Reply>) -> Result<Vec<usize>> {
+        let mut elsewhere = Vec::new();
+        for (item, reply) in group.iter().zip(replies) {
+            let Reply::Refused(refusal) = reply else { continue };
+            if !self.is_elsewhere(&refusal) {
+                return Err(self.refused(refusal));
+            }
+            elsewhere.push(item.place);
+        }
+        Ok(elsewhere)
+    }
+
+    fn is_elsewhere(&self, refusal: &Refusal) -> bool {
+        self.options.cluster && refusal.next() != Next::Stop
+    }
+
+    /// Of a single server that loads its data or is about to become the primary, the whole pipeline is asked again.
+    fn require_ready<'r>(&self, mut refusals: impl Iterator<Item = &'r Refusal>) -> Result<(), Failure> {
+        match refusals.find(|refusal| !self.options.cluster && refusal.next() == Next::Retry) {
+            Some(refusal) => Err(Failure::before_sending(Cause::Refused(refusal.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// The error of one item.
+    fn refused(&self, refusal: Refusal) -> Error {
+        let message = format!("{}: {refusal}; {}", self.options.shown(), refusal.advice());
+        let error = Error::new(refusal.kind(), message);
+        if refusal.may_pass() { error } else { error.permanent() }
+    }
+
+    /// Evicts what was written before an error, and what the error names as perhaps written, in one pipeline a node. What
+    /// resists is in the error.
+    pub(super) fn undo(&self, written: Vec<Key>, error: Error) -> Error {
+        let all = [written.as_slice(), error.keys()].concat();
+        if all.is_empty() {
+            return error;
+        }
+        // The call has used up its time, or is wanted no more: this must be quick.
+        let is_wanted = error.kind() != ErrorKind::Interrupted;
+        let longest = if is_wanted { LONGEST_UNDO } else { UNDO_WHEN_INTERRUPTED };
+        let deadline = Deadline::new((self.options.deadline / 10).min(longest), 0);
+        match interrupt::scope(|| false, || self.evict_all(&all, deadline)) {
+            Ok(()) => error.settled(),
+            Err(_) => {
+                let count = all.len();
+                error
+                    .context(format_args!("{count} objects that may have been written could not be evicted"))
+                    .with_keys(written)
+            }
+        }
+    }
+
+    fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {
+        let ids = keys.iter().map(Key::as_object).collect::<Result<Vec<_>>>()?;
+        for group in self.groups(self.names(ids.into_iter())?, deadline)? {
+            let call =
+                Call { name: group.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+            let replies = self.call(call, |connection, deadline| {
+                group.iter().for_each(|item| connection.push(&[b"UNLINK", &item.name]));
+                connection.send(deadline)?;
+                replies(connection, group.len(), deadline)
+            })?;
+            for place in self.elsewhere(&group, replies)? {
+                crate::connector::Connector::evict(self, &keys[place])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Several objects, read into memory of the caller's: what [`Connector::get_batch`](crate::Connector::get_batch) does,
+    /// without its buffers. `allocate` is told the place of a key in the batch and the size of its object in bytes, and gives
+    /// memory as for [`get_into`](Self::get_into).
+    ///
+    /// # Errors
+    /// As there, for the first key that fails.
+    pub fn get_batch_into<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        keys: &[Key],
+        options: &GetOptions,
+        mut allocate: impl FnMut(usize, usize) -> Result<M>,
+    ) -> Result<Vec<Option<M>>> {
+        self.require_open()?;
+        let wanted: Vec<&ObjectKey> = keys.iter().map(Key::as_object).collect::<Result<_>>()?;
+        let names = self.names(wanted.iter().copied())?;
+        let deadline = self.deadline(wanted.iter().filter_map(|key| key.size).sum());
+        let mut found: Vec<Option<M>> = keys.iter().map(|_| None).collect();
+        for group in self.groups(names, deadline)? {
+            for window in windows(&group, &wanted) {
+                interrupt::check()?;
+                let outcomes = self.get_window(window, &wanted, options, deadline, &mut allocate)?;
+                for (Item { place, .. }, outcome) in window.iter().zip(outcomes) {
+                    found[*place] = match outcome {
+                        Ok(object) => object,
+                        Err(refusal) if self.is_elsewhere(&refusal) => {
+                            self.get_into(&keys[*place], options, |size| allocate(*place, size))?
+                        }
+                        Err(refusal) => return Err(self.refused(refusal)),
+                    };
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn get_window<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        window: &[Item],
+        keys: &[&ObjectKey],
+        options: &GetOptions,
+        deadline: Deadline,
+        allocate: &mut impl FnMut(usize, usize) -> Result<M>,
+    ) -> Result<Vec<Result<Option<M>, Refusal>>> {
+        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+        let integrity = options.integrity.unwrap_or(self.options.integrity);
+        self.call(call, |connection, deadline| {
+            window.iter().for_each(|item| connection.push(&[b"GET", &item.name]));
+            connection.send(deadline)?;
+            let mut read = |item: &Item| {
+                let found =
+                    next_object(connection, keys[item.place], integrity, deadline, |size| allocate(item.place, size));
+                match found {
+                    // What is no object is refused, and the pipeline goes on.
+                    Err(Failure { cause: Cause::Refused(refusal), .. }) => Ok(Err(refusal)),
+                    found => found.map(Ok),
+                }
+            };
+            let found = window.iter().map(&mut read).collect::<Result<Vec<_>, Failure>>()?;
+            self.require_ready(found.iter().filter_map(|found| found.as_ref().err()))?;
+            Ok(found)
+        })
+    }
+
+    fn names<'k>(&self, keys: impl Iterator<Item = &'k ObjectKey>) -> Result<Vec<Item>> {
+        keys.enumerate().map(|(place, key)| Ok(Item { place, name: self.name(&key.id)? })).collect()
+    }
+
+    /// The items by the node that has them, as far as is known; all together where there is one server.
+    fn groups(&self, items: Vec<Item>, deadline: Deadline) -> Result<Vec<Vec<Item>>> {
+        if !self.options.cluster || items.is_empty() {
+            return Ok(if items.is_empty() { Vec::new() } else { vec![items] });
+        }
+        let slots = self.slots(deadline)?;
+        let mut groups: Vec<Vec<Item>> = slots.nodes().iter().map(|_| Vec::new()).collect();
+        let mut unserved = Vec::new();
+        for item in items {
+            let node = slots.node_of(&item.name);
+            let place = node.and_then(|node| slots.nodes().iter().position(|known| known == node));
+            groups.get_mut(place.unwrap_or(usize::MAX)).unwrap_or(&mut unserved).push(item);
+        }
+        groups.push(unserved);
+        groups.retain(|group| !group.is_empty());
+        Ok(groups)
+    }
+}
+
+/// So many replies, refusals among them.
+fn replies(connection: &mut Connection, count: usize, deadline: &Deadline) -> Result<Vec<Reply>, Failure> {
+    (0..count).map(|_| connection.any_reply(deadline)).collect()
+}
+
+/// The next object that comes in, in memory that `allocate` gives for its size.
+pub(super) fn next_object<M: AsMut<[MaybeUninit<u8>]>>(
+    connection: &mut Connection,
+    key: &ObjectKey,
+    integrity: Integrity,
+    deadline: &mut Deadline,
+    allocate: impl FnOnce(usize) -> Result<M>,
+) -> Result<Option<M>, Failure> {
+    let Some(size) = connection.object_head(deadline)? else { return Ok(None) };
+    key.verify_size(size as u64)?;
+    if key.size.is_none() {
+        deadline.extend_for(size as u64);
+    }
+    let mut memory = allocate(size)?;
+    let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
+    key.verify(connection.object(part, deadline)?, integrity)?;
+    Ok(Some(memory))
+}
+
+fn too_little_memory(size: usize) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
+}
+
+/// The items in parts whose objects the server can well have in memory at once.
+fn windows<'i>(items: &'i [Item], keys: &[&ObjectKey]) -> Vec<&'i [Item]> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0_u64);
+    for (end, item) in items.iter().enumerate() {
+        let size = keys[item.place].size.unwrap_or(UNKNOWN_SIZE);
+        if end > start && (end - start == WINDOW_ITEMS || bytes.saturating_add(size) > WINDOW_BYTES) {
+            parts.push(&items[start..end]);
+            (start, bytes) = (end, 0);
+        }
+        bytes = bytes.saturating_add(size);
+    }
+    parts.push(&items[start..]);
+    parts
+}

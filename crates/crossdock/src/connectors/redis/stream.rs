@@ -1,0 +1,229 @@
+//! The way of the bytes: TCP, unix socket, TLS. Waits in short parts, between which a call can be interrupted.
+
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt};
+
+use super::endpoint::Endpoint;
+use super::failure::{Cause, Failure};
+#[cfg(feature = "redis-tls")]
+use super::tls::{Tls, TlsStream};
+use crate::deadline::Deadline;
+use crate::interrupt;
+
+/// How long one system call waits before the caller is asked whether he still wants it.
+const PART: Duration = Duration::from_millis(50);
+
+/// How much one system call writes at most, in bytes.
+const CHUNK: usize = 256 << 10;
+
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    #[cfg(feature = "redis-tls")]
+    Tls(Box<TlsStream>),
+}
+
+impl Stream {
+    pub(super) fn connect(endpoint: &Endpoint, deadline: &Deadline) -> Result<Self, Failure> {
+        match endpoint {
+            Endpoint::Tcp(host, port) => connect_tcp(host, *port, deadline).map(Self::Tcp),
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).map_err(Failure::io)?;
+                stream.set_read_timeout(Some(PART)).map_err(Failure::io)?;
+                stream.set_write_timeout(Some(PART)).map_err(Failure::io)?;
+                Ok(Self::Unix(stream))
+            }
+        }
+    }
+
+    /// The same way, encrypted.
+    #[cfg(feature = "redis-tls")]
+    pub(super) fn secured(self, tls: &Tls, endpoint: &Endpoint, deadline: &Deadline) -> Result<Self, Failure> {
+        let (Self::Tcp(stream), Endpoint::Tcp(host, _)) = (self, endpoint) else {
+            return Err(Failure::before_sending(Cause::Protocol("TLS is for TCP only")));
+        };
+        let mut secured = tls.over(stream, host)?;
+        while secured.is_handshaking() {
+            patiently(deadline, || secured.shake_hands()).map_err(Failure::before_sending)?;
+        }
+        Ok(Self::Tls(Box::new(secured)))
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+            #[cfg(feature = "redis-tls")]
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+
+    /// Whether the other side has not closed a connection that rests, as far as one can tell without asking it.
+    pub(super) fn rests(&self) -> bool {
+        let (mut byte, flags) = ([0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        match recv(self.socket(), &mut byte, flags) {
+            Err(Errno::AGAIN) => true,
+            // Tickets of TLS may come at any time; what else comes unasked belongs to nobody.
+            Ok((_, received)) => received > 0 && self.is_secured(),
+            Err(_) => false,
+        }
+    }
+
+    fn is_secured(&self) -> bool {
+        !matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// Reads what is there, at least one byte, into the beginning of `memory`.
+    pub(super) fn read(&mut self, memory: &mut [MaybeUninit<u8>], deadline: &Deadline) -> Result<usize, Cause> {
+        // A server that sends a little all the time never makes us wait.
+        still_wanted(deadline)?;
+        let read = patiently(deadline, || match self {
+            Self::Tcp(stream) => receive(stream, memory),
+            Self::Unix(stream) => receive(stream, memory),
+            #[cfg(feature = "redis-tls")]
+            Self::Tls(stream) => stream.read(memory),
+        })?;
+        if read == 0 { Err(Cause::Io(io::ErrorKind::UnexpectedEof.into())) } else { Ok(read) }
+    }
+
+    /// Writes a head and a body. Whether some of it was written when that failed is left open.
+    pub(super) fn write_all(&mut self, head: &[u8], body: &[u8], deadline: &Deadline) -> Result<(), Cause> {
+        let (with_head, rest) = body.split_at(body.len().min(CHUNK));
+        self.write_parts(&mut [IoSlice::new(head), IoSlice::new(with_head)], deadline)?;
+        for chunk in rest.chunks(CHUNK) {
+            still_wanted(deadline)?;
+            self.write_parts(&mut [IoSlice::new(chunk)], deadline)?;
+        }
+        #[cfg(feature = "redis-tls")]
+        if let Self::Tls(stream) = self {
+            patiently(deadline, || stream.flush())?;
+        }
+        Ok(())
+    }
+
+    fn write_parts(&mut self, parts: &mut [IoSlice<'_>], deadline: &Deadline) -> Result<(), Cause> {
+        let mut rest = parts;
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let written = patiently(deadline, || match self {
+                Self::Tcp(stream) => stream.write_vectored(rest),
+                Self::Unix(stream) => stream.write_vectored(rest),
+                #[cfg(feature = "redis-tls")]
+                Self::Tls(stream) => stream.write_vectored(rest),
+            })?;
+            if written == 0 {
+                return Err(Cause::Io(io::ErrorKind::WriteZero.into()));
+            }
+            IoSlice::advance_slices(&mut rest, written);
+        }
+        Ok(())
+    }
+}
+
+fn receive(socket: impl AsFd, memory: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let (read, _) = rustix::io::read(socket, memory)?;
+    Ok(read.len())
+}
+
+/// Repeats a call that comes back when nothing has happened for a while, until the time is up or the caller wants no more.
+fn patiently<T>(deadline: &Deadline, mut call: impl FnMut() -> io::Result<T>) -> Result<T, Cause> {
+    loop {
+        match call() {
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                still_wanted(deadline)?;
+            }
+            done => return done.map_err(Cause::Io),
+        }
+    }
+}
+
+fn still_wanted(deadline: &Deadline) -> Result<(), Cause> {
+    interrupt::check().map_err(Cause::Final)?;
+    if deadline.has_passed() { Err(Cause::Deadline) } else { Ok(()) }
+}
+
+/// Tries the addresses of the host one after the other.
+fn connect_tcp(host: &str, port: u16, deadline: &Deadline) -> Result<TcpStream, Failure> {
+    let mut failed = Cause::Io(io::Error::other("its name has no address"));
+    for address in resolve(host, port, deadline)? {
+        match connect_to(&address, deadline) {
+            Ok(stream) => return Ok(stream),
+            Err(cause @ (Cause::Final(_) | Cause::Deadline)) => return Err(Failure::before_sending(cause)),
+            Err(cause) => failed = cause,
+        }
+    }
+    Err(Failure::before_sending(failed))
+}
+
+/// The system's resolver knows no deadline, so another thread waits for it.
+fn resolve(host: &str, port: u16, deadline: &Deadline) -> Result<Vec<SocketAddr>, Failure> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let name = host.to_owned();
+    let ask = move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Whoever asked may not wait any longer.
+        let _ = sender.send(found);
+    };
+    thread::Builder::new().name("crossdock-resolve".to_owned()).spawn(ask).map_err(Failure::io)?;
+    let found = patiently(deadline, || match receiver.recv_timeout(PART) {
+        Ok(found) => found,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(io::Error::other("the resolver has ended")),
+    });
+    found.map_err(Failure::before_sending)
+}
+
+fn connect_to(address: &SocketAddr, deadline: &Deadline) -> Result<TcpStream, Cause> {
+    let io = |errno: Errno| Cause::Io(errno.into());
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket: OwnedFd = socket_with(family, SocketType::STREAM, flags, None).map_err(io)?;
+    match connect(&socket, address) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS | Errno::INTR) => wait_for_connection(&socket, deadline)?,
+        Err(cause) => return Err(io(cause)),
+    }
+    let stream = TcpStream::from(socket);
+    let set = || {
+        stream.set_nonblocking(false)?;
+        // A request must not wait for the acknowledgement of the one before.
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PART))?;
+        stream.set_write_timeout(Some(PART))?;
+        if address.ip().is_loopback() {
+            // What is on the way stays in the caches of the processor: a fifth of the time of 100 MB.
+            sockopt::set_socket_send_buffer_size(&stream, CHUNK)?;
+        }
+        // A host that vanished says nothing: connections that rest should notice.
+        sockopt::set_socket_keepalive(&stream, true)?;
+        Ok(())
+    };
+    set().map_err(Cause::Io)?;
+    Ok(stream)
+}
+
+fn wait_for_connection(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Cause> {
+    let part = Timespec { tv_sec: 0, tv_nsec: i64::from(PART.subsec_nanos()) };
+    patiently(deadline, || {
+        let mut polled = [PollFd::new(socket, PollFlags::OUT)];
+        match poll(&mut polled, Some(&part))? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    })?;
+    let outcome = sockopt::socket_error(socket).map_err(|errno| Cause::Io(errno.into()))?;
+    outcome.map_err(|errno| Cause::Io(errno.into()))
+}
