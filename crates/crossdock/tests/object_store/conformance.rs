@@ -44,7 +44,10 @@ fn multi() -> Subject {
     Subject::new(multi, reopen).keeping(dir)
 }
 
-const SUBJECTS: &[(&str, fn() -> Subject)] =
+/// What makes a subject, and its name.
+type Named = (&'static str, fn() -> Subject);
+
+const SUBJECTS: &[Named] =
     &[("plain", plain), ("in_parts", in_parts), ("unconditional", unconditional), ("multi", multi)];
 
 pub(crate) fn trials() -> Vec<Trial> {
