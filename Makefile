@@ -66,12 +66,12 @@ lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(VENV)/bin/python -m ruff check --quiet
 	$(VENV)/bin/python -m ruff format --check --quiet
 
-bench: wheel ## Against the targets: what routing adds to a put, and the Python package beside ProxyStore
+bench: wheel servers ## Against the targets: routing, Redis beside a bare socket, the Python package beside ProxyStore and obstore
 	$(CARGO) bench --quiet -p crossdock-bench --bench routing
 	$(CARGO) bench --quiet -p crossdock-bench --bench quota
 	$(CARGO) run --release --quiet -p crossdock-bench
 	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 numpy matplotlib
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis obstore numpy matplotlib
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py
 

@@ -88,7 +88,7 @@ def redis_connectors(port: int) -> dict[str, Any]:
 def single(bench: Bench, group: str, port: int) -> None:
     """One object a call."""
     connectors = redis_connectors(port)
-    bare = BareSocket(port)
+    bare, bared = BareSocket(port), []
     for operation in ('put', 'get'):
         for count in (10, 1_000, 100_000, 1_000_000):
             obj = random.Random(count).randbytes(count)
@@ -100,7 +100,9 @@ def single(bench: Bench, group: str, port: int) -> None:
                 works = {name: asking(connector.get, keys[name]) for name, connector in connectors.items()}
             bench.measure(group, operation, count, works, target)
             if count <= 1_000:
-                against_bare_socket(bench, operation, count, works['crossdock'], bare.work(operation, obj))
+                bared.append(
+                    against_bare_socket(bench, operation, count, works['crossdock'], bare.work(operation, obj))
+                )
             for name, connector in connectors.items():
                 connector.evict(keys[name])
     obj = random.Random(LARGE).randbytes(LARGE)
@@ -115,6 +117,7 @@ def single(bench: Bench, group: str, port: int) -> None:
         bench.rows.append(timed(group, f'{operation}, {size(LARGE)}', *seconds.values(), 1.5))
         for name, taken in seconds.items():
             bench.point(group, name, operation, LARGE, taken)
+    bench.rows.extend(bared)
     for name, connector in connectors.items():
         connector.evict(keys[name])
         connector.close()
@@ -150,10 +153,10 @@ class BareSocket:
         return Work(run)
 
 
-def against_bare_socket(bench: Bench, operation: str, count: int, ours: Work, bare: Work) -> None:
+def against_bare_socket(bench: Bench, operation: str, count: int, ours: Work, bare: Work) -> Row:
     works = {'bare': bare, 'crossdock': ours}
     seconds = take_turns(works, bench.plan.rounds, calls_for(works, bench.plan.turn, 2_000))
-    bench.rows.append(slower('Redis against a bare socket of Python', f'{operation}, {size(count)}', seconds, 1.25))
+    return slower('Redis against a bare socket of Python', f'{operation}, {size(count)}', seconds, 1.25)
 
 
 def slower(group: str, what: str, seconds: dict[str, list[float]], at_most: float | None) -> Row:
@@ -288,6 +291,7 @@ class Buckets:
         os.environ['CROSSDOCK_BENCH_SECRET'] = started['secret_key']
         options = {**access, 'secret_access_key': '${env:CROSSDOCK_BENCH_SECRET}'}
         self._ours = ObjectStoreConnector('s3://objects/ours', options=options)
+        self._ours_at_once = ObjectStoreConnector('s3://objects/ours', options=options, concurrency=S3_BATCH)
         self._loop = asyncio.new_event_loop()
 
     def measure(self, bench: Bench, group: str) -> None:
@@ -304,8 +308,11 @@ class Buckets:
         what = f'{S3_BATCH} x {size(SMALL)}'
         for operation, works in (('put_batch', self._putting_all(objects)), ('get_batch', self._getting_all(objects))):
             seconds = take_turns(works, min(15, bench.plan.rounds), 1)
-            bench.rows.append(timed(group, f'{operation}, {what}', *seconds.values(), 1))
+            theirs, usual, at_once = seconds.values()
+            bench.rows.append(timed(group, f'{operation}, {what}, all at the same time', theirs, at_once, 1))
+            bench.rows.append(timed(group, f'{operation}, {what}, ours 8 at a time as usual', theirs, usual, None))
         self._ours.close(clear=True)
+        self._ours_at_once.close()
         self._loop.close()
 
     def _putting(self, obj: bytes) -> dict[str, Work]:
@@ -356,7 +363,13 @@ class Buckets:
                 names.extend(new)
             return time.perf_counter() - start
 
-        return {'obstore': Work(put, lambda: self._delete(names)), 'crossdock': batch(self._ours, 'put_batch', objects)}
+        return {'obstore': Work(put, lambda: self._delete(names)), **self._batches('put_batch', objects)}
+
+    def _batches(self, operation: str, objects: list[bytes]) -> dict[str, Work]:
+        return {
+            'crossdock': batch(self._ours, operation, objects),
+            'crossdock, all at once': batch(self._ours_at_once, operation, objects),
+        }
 
     def _getting_all(self, objects: list[bytes]) -> dict[str, Work]:
         names = [str(uuid.uuid4()) for _ in objects]
@@ -370,4 +383,4 @@ class Buckets:
         def get(_: object) -> list[bytes]:
             return self._all([lambda name=name: one(name) for name in names])
 
-        return {'obstore': asking(get, None), 'crossdock': batch(self._ours, 'get_batch', objects)}
+        return {'obstore': asking(get, None), **self._batches('get_batch', objects)}
