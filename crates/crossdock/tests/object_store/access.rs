@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
         ("a_server_that_refuses", a_server_that_refuses),
         ("plain_http_where_tls_is_wanted", plain_http_where_tls_is_wanted),
+        ("without_credentials_the_error_says_so", without_credentials_the_error_says_so),
         ("secrets_are_never_shown", secrets_are_never_shown),
     ])
 }
@@ -223,6 +224,18 @@ fn plain_http_where_tls_is_wanted() -> Outcome {
     let tls = open(&hurried(&SHARED.endpoint().replace("http:", "https:")));
     let error = tls.put_bytes("object").unwrap_err();
     assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
+    Ok(())
+}
+
+/// The service that a machine asks for its role is not there.
+fn without_credentials_the_error_says_so() -> Outcome {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let options = ObjectStoreOptions::new("s3://objects/x")
+        .option("endpoint", Reference::literal(&SHARED.endpoint()))
+        .option("metadata_endpoint", Reference::literal(&format!("http://127.0.0.1:{port}")));
+    let error = open(&options).put_bytes("object").unwrap_err();
+    assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
+    contains(&error, &[&format!("127.0.0.1:{port}"), "no credentials were given"]);
     Ok(())
 }
 

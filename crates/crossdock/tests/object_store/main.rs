@@ -9,6 +9,7 @@ mod failures;
 mod lost;
 mod objects;
 mod runtimes;
+mod uploads;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -21,5 +22,6 @@ fn main() {
     trials.extend(runtimes::trials());
     trials.extend(failures::trials());
     trials.extend(lost::trials());
+    trials.extend(uploads::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -64,13 +64,20 @@ pub(super) struct Call {
     retries: u32,
     /// What it does, and with which store, for messages: `put an object into s3://bucket/prefix`.
     doing: String,
+    /// What may be the reason, if the server is not reached or says no.
+    hint: &'static str,
 }
 
 impl Call {
     /// A call that moves so many bytes, as far as is known.
     pub(super) fn new(engine: Arc<Engine>, limit: Duration, retries: u32, bytes: u64, doing: String) -> Self {
         let deadline = Cell::new(Deadline::new(limit, bytes));
-        Self { engine, deadline, grace: Cell::new(None), limit, retries, doing }
+        Self { engine, deadline, grace: Cell::new(None), limit, retries, doing, hint: "" }
+    }
+
+    /// The same call, whose errors say what may be the reason.
+    pub(super) fn hinting(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -167,7 +174,11 @@ impl Call {
         let Tried { failure, attempts } = tried;
         let (kind, advice) = failure.meaning();
         let permanent = failure.is_permanent();
-        let text = format!("cannot {}: {}{}; {advice}", self.doing, failure.text(), self.tried(&attempts));
+        let hint = match failure.cause {
+            Cause::Denied | Cause::NotReached | Cause::Lost => self.hint,
+            _ => "",
+        };
+        let text = format!("cannot {}: {}{}{hint}; {advice}", self.doing, failure.text(), self.tried(&attempts));
         if let Cause::Interrupted(error) | Cause::Found(error) = failure.cause {
             return error;
         }

@@ -97,6 +97,9 @@ impl Failure {
             Cause::Denied => {
                 (ErrorKind::Unavailable, "correct the credentials, the region or the rights in the bucket")
             }
+            Cause::NotReached if self.text.contains("certificate") => {
+                (ErrorKind::Unavailable, "check the endpoint, or trust its authority with ca_file")
+            }
             Cause::NotReached => (ErrorKind::Unavailable, "check that the server runs, and the endpoint"),
             _ => (ErrorKind::Unavailable, "try again later"),
         }

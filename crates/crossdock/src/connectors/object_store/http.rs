@@ -31,15 +31,15 @@ pub(super) struct Http {
     pub(super) authorization: Option<HeaderValue>,
     /// The requests that complete an upload in parts shall create the object, never replace one.
     complete_creates: bool,
-    /// Answers that the crate understands by their status, and which it must see therefore.
-    pub(super) passes: fn(StatusCode) -> bool,
+    /// The server is one for WebDAV.
+    pub(super) is_dav: bool,
     /// What the server calls itself.
     server: Arc<OnceLock<String>>,
 }
 
 impl Http {
     pub(super) fn new(client: reqwest::Client, complete_creates: bool) -> Self {
-        Self { client, authorization: None, complete_creates, passes: |_| false, server: Arc::new(OnceLock::new()) }
+        Self { client, authorization: None, complete_creates, is_dav: false, server: Arc::new(OnceLock::new()) }
     }
 
     /// What the server calls itself, once it has answered.
@@ -73,9 +73,17 @@ impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let place = place_of(&request);
         let is_metadata = request.uri().host().is_some_and(is_link_local);
-        let answer = self.send(request, &place).await?;
-        let status = answer.status();
-        if status.is_success() || is_metadata || (self.http.passes)(status) {
+        let method = request.method().clone();
+        let mut answer = self.send(request, &place).await?;
+        if self.http.is_dav && (method.as_str(), answer.status()) == ("MKCOL", StatusCode::METHOD_NOT_ALLOWED) {
+            // Somebody else has made the collection meanwhile.
+            *answer.status_mut() = StatusCode::OK;
+        }
+        // To a put into a collection that is missing the crate answers by making it.
+        let makes_collections = self.http.is_dav
+            && ["PUT", "MKCOL"].contains(&method.as_str())
+            && [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(&answer.status());
+        if answer.status().is_success() || is_metadata || makes_collections {
             return Ok(answer);
         }
         Err(refusal(&place, answer).await)

@@ -57,6 +57,8 @@ const LONGEST_ID: usize = 128;
 /// - **TLS** trusts what the system does, and [`ca_file`](ObjectStoreOptions::ca_file).
 /// - **Threads and forks.** A few threads of its own move bytes; they begin with the first call. A forked child begins its own.
 ///   It may be called, and dropped, inside of an asynchronous runtime, which it blocks meanwhile.
+/// - **WebDAV** servers know neither conditions nor parts, and may show an object while it is being written: so there are no keys
+///   before their objects.
 /// - **Leftovers.** Who is killed in the middle of a large put leaves an upload that nobody sees and everybody pays for.
 ///   [`gc`](Connector::gc) aborts those of S3; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) does so for S3 and
 ///   Google Cloud Storage without being asked. Azure forgets them after a week.
@@ -166,7 +168,9 @@ impl ObjectStoreConnector {
 
     fn reach(&self, doing: &str, bytes: u64) -> Result<Call> {
         let doing = format!("{doing} {}", self.place.named);
-        Ok(Call::new(self.engine()?, self.options.deadline, self.options.retries, bytes, doing))
+        let call = Call::new(self.engine()?, self.options.deadline, self.options.retries, bytes, doing);
+        let no_credentials = "; no credentials were given, so this machine's role was asked for some";
+        Ok(if self.place.asks_for_credentials { call.hinting(no_credentials) } else { call })
     }
 
     /// Where the object is, if its id can be one of ours: one segment of a path that means nothing else.
@@ -188,6 +192,11 @@ impl ObjectStoreConnector {
     fn integrity(&self, options: &GetOptions) -> Integrity {
         let own = if options.view { Integrity::Size } else { self.options.integrity };
         options.integrity.unwrap_or(own)
+    }
+
+    /// A reader who has the key before the object must not see a part of it.
+    fn require_atomic(&self) -> Result<()> {
+        if self.place.is_atomic() { Ok(()) } else { Err(Error::not_deferrable()) }
     }
 
     fn creates(&self) -> bool {
@@ -306,7 +315,7 @@ impl Connector for ObjectStoreConnector {
     }
 
     fn deferrable(&self) -> Option<&dyn Deferrable> {
-        Some(self)
+        self.place.is_atomic().then_some(self)
     }
 
     fn config(&self) -> ConnectorConfig {
@@ -378,12 +387,14 @@ impl ObjectStoreConnector {
 impl Deferrable for ObjectStoreConnector {
     fn new_key(&self, hint: &KeyHint) -> Result<Key> {
         self.require_open()?;
+        self.require_atomic()?;
         self.properties().require(hint.options.durability)?;
         Ok(ObjectKey::bare(ObjectId::random()).into())
     }
 
     fn set(&self, key: &Key, object: Bytes, options: &PutOptions) -> Result<()> {
         let call = self.call("put an object into", object.len() as u64)?;
+        self.require_atomic()?;
         self.properties().require(options.durability)?;
         let key = key.as_object()?;
         key.require_same(&object, self.options.integrity)?;

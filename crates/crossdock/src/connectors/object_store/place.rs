@@ -31,8 +31,10 @@ pub(super) struct Place {
     pub(super) named: String,
     client: ClientSettings,
     conditional: bool,
-    /// Where requests go without TLS.
+    /// Requests go without TLS.
     pub(super) is_plain: bool,
+    /// Nobody gave credentials, so that the machine's role is asked for some.
+    pub(super) asks_for_credentials: bool,
 }
 
 impl Place {
@@ -67,7 +69,19 @@ impl Place {
         let is_plain = asked.scheme() == "http";
         let named = named(&options, endpoint.as_ref());
         let conditional = options.conditional_put && service != Service::Http;
-        Ok(Self { service, prefix: path, options: resolved, named, client, conditional, is_plain, url })
+        let given = ["access_key_id", "skip_signature", "web_identity_token_file", "container_credentials_full_uri"];
+        let asks_for_credentials = service == Service::S3 && !given.iter().any(|name| find(name).is_some());
+        Ok(Self {
+            service,
+            prefix: path,
+            options: resolved,
+            named,
+            client,
+            conditional,
+            is_plain,
+            asks_for_credentials,
+            url,
+        })
     }
 
     /// Whether writes ask the store to create and never to replace.
@@ -77,6 +91,12 @@ impl Place {
 
     /// Whether parts of objects can be asked for, which a WebDAV server need not know.
     pub(super) fn has_ranges(&self) -> bool {
+        self.service != Service::Http
+    }
+
+    /// Whether an object appears whole or not at all. A WebDAV server may show what it has so far: that is harmless as long as
+    /// nobody knows the key.
+    pub(super) fn is_atomic(&self) -> bool {
         self.service != Service::Http
     }
 
@@ -178,8 +198,7 @@ impl Place {
     fn connect_http(&self, mut http: Http) -> Result<Store> {
         use object_store::ClientConfigKey;
         use object_store::http::HttpBuilder;
-        // It makes a missing collection when a put finds none.
-        http.passes = |status| matches!(status.as_u16(), 404 | 409);
+        http.is_dav = true;
         let find = |name| self.options.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str());
         if let Some(username) = find("username") {
             http.authorization = super::http::basic(username, find("password").unwrap_or_default());
