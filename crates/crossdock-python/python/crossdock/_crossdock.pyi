@@ -75,6 +75,8 @@ class CompiledPolicy:
         subset_tags: Iterable[str],
         superset_tags: Iterable[str],
         fallback: bool,
+        max_failures: int,
+        cooldown: float,
     ) -> CompiledPolicy: ...
     def is_valid(
         self,
@@ -152,8 +154,8 @@ class MultiBase:
     def _opened(self, place: int) -> Any: ...
     def _explain(
         self, size_bytes: float | None, subset_tags: Iterable[str], superset_tags: Iterable[str]
-    ) -> tuple[str | None, list[tuple[str, bool, list[str]]]]: ...
-    def _stats(self) -> dict[str, dict[str, dict[str, float]]]: ...
+    ) -> tuple[str | None, list[tuple[str, bool, list[str], str | None]]]: ...
+    def _stats(self) -> dict[str, dict[str, dict[str, Any]]]: ...
     def put(
         self,
         obj: BytesLike,

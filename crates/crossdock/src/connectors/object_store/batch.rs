@@ -34,7 +34,7 @@ impl<'b> Item<'b> {
         // What an earlier attempt did before it was given up.
         self.in_doubt |= self.watch.is_sent();
         self.watch = Watch::default();
-        match put(call.store(), &self.path, self.object, create, &self.watch).await {
+        match put(call, &self.path, self.object, create, &self.watch).await {
             // Nobody else knows the id: an earlier attempt has succeeded.
             Err(Failure { cause: Cause::Condition, .. }) if self.in_doubt => {}
             Err(failure) => {
@@ -76,7 +76,6 @@ fn write_large(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) 
 }
 
 fn write_small(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) -> Result<(), Tried> {
-    call.look_at_connections();
     let mut attempts = call.attempts();
     loop {
         let jobs = items.iter_mut().filter(|item| !item.is_written).map(|item| item.write(call, create));

@@ -50,7 +50,7 @@ impl Engine {
     }
 }
 
-/// After so many microseconds without a request a connection may have been closed unseen.
+/// After so many microseconds without an answer a connection may have been closed unseen.
 const IDLE: u64 = 50;
 const LEAST_GRACE: Duration = Duration::from_millis(50);
 const MOST_GRACE: Duration = Duration::from_secs(2);
@@ -130,22 +130,9 @@ impl Call {
         }
     }
 
-    /// Before a write, when no connection was used for a moment: lets the runtime see which of them have been closed. A write
-    /// on one of those would be in doubt for no reason.
-    pub(super) fn look_at_connections(&self) {
-        if self.engine.age().saturating_sub(self.engine.used.load(Ordering::Relaxed)) < IDLE {
-            return;
-        }
-        let look = async {
-            // The kernel reports in the order in which things happened: when this is seen, so is what happened before.
-            if let Ok((one, other)) = tokio::net::UnixStream::pair()
-                && one.writable().await.and_then(|()| one.try_write(&[0])).is_ok()
-            {
-                let (Ok(()) | Err(_)) = other.readable().await;
-            }
-            Ok(())
-        };
-        let (Ok(()) | Err(_)) = self.wait_until(|| self.deadline.get().remaining(), false, look);
+    /// Whether connections may have been closed without anybody having noticed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.engine.age().saturating_sub(self.engine.used.load(Ordering::Relaxed)) >= IDLE
     }
 
     /// Makes a request that changes nothing, or nothing more when it is repeated, until it succeeds or there is no more

@@ -13,6 +13,7 @@
 //! caller looks.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
@@ -22,8 +23,7 @@ use object_store::{Extensions, MultipartId, ObjectStoreExt, PutMode, PutOptions,
 use super::Shape;
 use super::call::{Call, Tried, all};
 use super::errors::{Cause, Failure};
-use super::http::Watch;
-use super::store::Store;
+use super::http::{Look, Watch};
 
 /// In pieces of so many bytes a body is handed to the client: who gives up knows how far it has gone.
 const PIECE: usize = 256 << 10;
@@ -70,12 +70,11 @@ pub(super) fn write(call: &Call, path: &Path, object: &Bytes, create: bool, shap
 }
 
 fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result<Stored, Unwritten> {
-    call.look_at_connections();
     let mut attempts = call.attempts();
     let mut in_doubt = false;
     loop {
         let watch = Watch::default();
-        let mut request = pin!(put(call.store(), path, object, create, &watch));
+        let mut request = pin!(put(call, path, object, create, &watch));
         let failure = match call.wait(request.as_mut()) {
             Ok(()) => return Ok(Stored::New),
             Err(Failure { cause: Cause::Condition, .. }) => return Ok(Stored::Taken),
@@ -101,18 +100,15 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
 }
 
 /// One request that writes the whole object.
-pub(super) async fn put(
-    store: &Store,
-    path: &Path,
-    object: &Bytes,
-    create: bool,
-    watch: &Watch,
-) -> Result<(), Failure> {
+pub(super) async fn put(call: &Call, path: &Path, object: &Bytes, create: bool, watch: &Watch) -> Result<(), Failure> {
     let mut extensions = Extensions::new();
     extensions.insert(watch.clone());
+    if let Some(look) = call.is_idle().then(Look::begin).flatten() {
+        extensions.insert(Arc::new(look));
+    }
     let mode = if create { PutMode::Create } else { PutMode::Overwrite };
     let options = PutOptions { mode, extensions, ..PutOptions::default() };
-    store.objects.put_opts(path, payload(object), options).await?;
+    call.store().objects.put_opts(path, payload(object), options).await?;
     Ok(())
 }
 
