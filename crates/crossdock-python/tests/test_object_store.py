@@ -287,7 +287,7 @@ def test_a_stopped_server_takes_no_more_than_the_deadline(server: Servers) -> No
 
 
 CTRL_C = """
-    import json, os, signal, sys, threading, time
+    import json, os, pathlib, signal, sys, threading, time
     from crossdock.connectors.object_store import ObjectStoreConnector
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -310,7 +310,12 @@ CTRL_C = """
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
+    def is_running(task):
+        return (task / 'stat').read_text().rpartition(')')[2].split()[0] != 'T'
+
     os.kill(server, signal.SIGSTOP)
+    while any(map(is_running, pathlib.Path(f'/proc/{server}/task').iterdir())):
+        pass
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         call()
