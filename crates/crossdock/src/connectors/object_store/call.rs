@@ -54,12 +54,15 @@ impl Engine {
 const IDLE: u64 = 50;
 const LEAST_GRACE: Duration = Duration::from_millis(50);
 const MOST_GRACE: Duration = Duration::from_secs(2);
+/// The same where the caller wants no more: he waits for the end of the call.
+const GRACE_WHEN_INTERRUPTED: Duration = Duration::from_millis(250);
 
 pub(super) struct Call {
     engine: Arc<Engine>,
     deadline: Cell<Deadline>,
     /// What is left for cleaning up, once that has begun.
     grace: Cell<Option<Deadline>>,
+    was_interrupted: Cell<bool>,
     limit: Duration,
     retries: u32,
     /// What it does, and with which store, for messages: `put an object into s3://bucket/prefix`.
@@ -72,7 +75,8 @@ impl Call {
     /// A call that moves so many bytes, as far as is known.
     pub(super) fn new(engine: Arc<Engine>, limit: Duration, retries: u32, bytes: u64, doing: String) -> Self {
         let deadline = Cell::new(Deadline::new(limit, bytes));
-        Self { engine, deadline, grace: Cell::new(None), limit, retries, doing, hint: "" }
+        let (grace, was_interrupted) = (Cell::new(None), Cell::new(false));
+        Self { engine, deadline, grace, was_interrupted, limit, retries, doing, hint: "" }
     }
 
     /// The same call, whose errors say what may be the reason.
@@ -108,11 +112,11 @@ impl Call {
         self.wait_until(|| self.deadline.get().remaining(), true, request)
     }
 
-    /// Waits for what cleans up after a call, or settles how it ended: for a tenth of the call's time in all, whatever the
-    /// caller wants.
+    /// Waits for what cleans up after a call, or settles how it ended: for a tenth of the call's time in all, and less where
+    /// the caller wants no more.
     pub(super) fn wait_briefly<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let grace =
-            self.grace.get().unwrap_or_else(|| Deadline::new((self.limit / 10).clamp(LEAST_GRACE, MOST_GRACE), 0));
+        let most = if self.was_interrupted.get() { GRACE_WHEN_INTERRUPTED } else { MOST_GRACE };
+        let grace = self.grace.get().unwrap_or_else(|| Deadline::new((self.limit / 10).clamp(LEAST_GRACE, most), 0));
         self.grace.set(Some(grace));
         self.wait_until(|| grace.remaining(), false, request)
     }
@@ -131,7 +135,7 @@ impl Call {
                 }
                 outcome
             }
-            Err(Stop::Interrupted(error)) => Err(Failure::interrupted(error)),
+            Err(Stop::Interrupted(error)) => Err(self.interrupted(error)),
             Err(Stop::Expired) => Err(Failure::new(Cause::Expired, "there was no answer in time")),
             Err(Stop::Panicked) => Err(Failure::new(Cause::Lost, "the library that makes the request panicked")),
         }
@@ -157,6 +161,11 @@ impl Call {
         }
     }
 
+    fn interrupted(&self, error: Error) -> Failure {
+        self.was_interrupted.set(true);
+        Failure::interrupted(error)
+    }
+
     /// After a failed attempt: waits, and says whether there shall be another one.
     ///
     /// # Errors
@@ -166,7 +175,7 @@ impl Call {
             return Ok(false);
         }
         let interrupted = attempts.again();
-        interrupted.map_err(|error| Tried { failure: Failure::interrupted(error), attempts: self.attempts() })
+        interrupted.map_err(|error| Tried { failure: self.interrupted(error), attempts: self.attempts() })
     }
 
     /// The error of a call that did nothing.
