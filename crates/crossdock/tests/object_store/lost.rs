@@ -186,11 +186,11 @@ fn replies_that_never_come() -> Outcome {
     assert_eq!(store.get_bytes(key)?.as_deref(), Some(&b"object"[..]));
     store.evict(key)?;
     assert_eq!(count(&server), 0);
-    // Of a batch, everything is evicted.
+    // Of a batch, everything is evicted, or may be there and is told.
     proxy.obey(Rule::new(Fault::DropReply(Then::Silence)).to("PUT /"))?;
     let failed = store.put_batch(&vec![Bytes::from_static(b"object"); 50], &PutOptions::new()).unwrap_err();
     assert!(matches!(failed.kind(), ErrorKind::Timeout | ErrorKind::Ambiguous), "{failed}");
-    assert_eq!(failed.keys().len(), count(&server), "{failed}");
+    assert!((1..=50).contains(&failed.keys().len()) && failed.keys().len() >= count(&server), "{failed}");
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn write_once(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) -
     if outcome.as_ref().is_err_and(Failure::has_given_up) {
         // Answers that are on their way say what there is to take back.
         is_enough.set(true);
-        let (Ok(()) | Err(_)) = call.wait_briefly(writing);
+        let (Ok(()) | Err(_)) = call.hear_out(writing);
     }
     outcome
 }

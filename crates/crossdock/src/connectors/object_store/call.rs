@@ -60,8 +60,8 @@ const GRACE_WHEN_INTERRUPTED: Duration = Duration::from_millis(250);
 pub(super) struct Call {
     engine: Arc<Engine>,
     deadline: Cell<Deadline>,
-    /// What is left for cleaning up, once that has begun.
-    grace: Cell<Option<Deadline>>,
+    /// What is left for cleaning up, once that has begun, and what there was.
+    grace: Cell<Option<(Deadline, Duration)>>,
     was_interrupted: Cell<bool>,
     limit: Duration,
     retries: u32,
@@ -112,13 +112,26 @@ impl Call {
         self.wait_until(|| self.deadline.get().remaining(), true, request)
     }
 
-    /// Waits for what cleans up after a call, or settles how it ended: for a tenth of the call's time in all, and less where
-    /// the caller wants no more.
+    /// Waits for what cleans up after a call: for a tenth of the call's time in all, and less where the caller wants no more.
     pub(super) fn wait_briefly<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let most = if self.was_interrupted.get() { GRACE_WHEN_INTERRUPTED } else { MOST_GRACE };
-        let grace = self.grace.get().unwrap_or_else(|| Deadline::new((self.limit / 10).clamp(LEAST_GRACE, most), 0));
-        self.grace.set(Some(grace));
+        let (grace, _) = self.grace();
         self.wait_until(|| grace.remaining(), false, request)
+    }
+
+    /// Waits for an answer that is on its way, and that says what there is to clean up: for half of the time that there is
+    /// for that.
+    pub(super) fn hear_out<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let (grace, half) = self.grace();
+        self.wait_until(|| grace.remaining().saturating_sub(half), false, request)
+    }
+
+    /// What is left for cleaning up, and half of what there was at first.
+    fn grace(&self) -> (Deadline, Duration) {
+        let most = if self.was_interrupted.get() { GRACE_WHEN_INTERRUPTED } else { MOST_GRACE };
+        let time = (self.limit / 10).clamp(LEAST_GRACE, most);
+        let (grace, time) = self.grace.get().unwrap_or_else(|| (Deadline::new(time, 0), time));
+        self.grace.set(Some((grace, time)));
+        (grace, time / 2)
     }
 
     fn wait_until<T>(

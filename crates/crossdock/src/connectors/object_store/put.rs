@@ -83,7 +83,7 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
         };
         if watch.is_sent() && failure.may_have_written() {
             // To one who wants no more, the answer still says whether there is something to take back.
-            match failure.is_interrupted().then(|| call.wait_briefly(request)) {
+            match failure.is_interrupted().then(|| call.hear_out(request)) {
                 Some(Ok(())) => {
                     return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
                 }
@@ -178,7 +178,7 @@ impl Upload<'_> {
                 return Ok(Stored::Taken);
             }
             in_doubt |= failure.may_have_written();
-            if failure.is_interrupted() && self.call.wait_briefly(request).is_ok() {
+            if failure.is_interrupted() && self.call.hear_out(request).is_ok() {
                 return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
             }
             if in_doubt {
