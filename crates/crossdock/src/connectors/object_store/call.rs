@@ -217,12 +217,24 @@ pub(super) async fn all<J>(jobs: impl IntoIterator<Item = J>, at_once: usize) ->
 where
     J: Future<Output = Result<(), Failure>>,
 {
+    all_until(&Cell::new(false), jobs, at_once).await
+}
+
+/// Likewise, and begins no more once it is told that this is enough.
+pub(super) async fn all_until<J>(
+    is_enough: &Cell<bool>,
+    jobs: impl IntoIterator<Item = J>,
+    at_once: usize,
+) -> Result<(), Failure>
+where
+    J: Future<Output = Result<(), Failure>>,
+{
     let mut jobs = jobs.into_iter();
     let mut running: FuturesUnordered<J> = jobs.by_ref().take(at_once).collect();
     let mut outcome: Result<(), Failure> = Ok(());
     while let Some(done) = running.next().await {
         match (done, &outcome) {
-            (Ok(()), Ok(())) => running.extend(jobs.next()),
+            (Ok(()), Ok(())) if !is_enough.get() => running.extend(jobs.next()),
             (Err(failure), Ok(())) => outcome = Err(failure),
             (Err(failure), Err(first)) if first.is_passing() && !failure.is_passing() => outcome = Err(failure),
             _ => {}

@@ -9,7 +9,8 @@
 //! A failure before step 3 aborts the upload, and nothing was written. One in step 3 leaves a doubt, which is settled by
 //! looking for the object, then by aborting the upload: only one of the two can be there.
 //!
-//! A repeated request that finds something there has found what the first one wrote, or another writer's object: the
+//! A write in doubt is tried again until the deadline: only a server that answers can tell what became of it. A repeated
+//! request that finds something there has found what the first one wrote, or another writer's object: the
 //! caller looks.
 
 use std::pin::pin;
@@ -89,6 +90,9 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
                 Some(Err(failure)) if !failure.may_have_written() => {}
                 _ => in_doubt = true,
             }
+        }
+        if in_doubt {
+            attempts.insist();
         }
         let tried = match call.goes_on(&failure, &mut attempts) {
             Ok(true) => continue,
@@ -176,6 +180,9 @@ impl Upload<'_> {
             in_doubt |= failure.may_have_written();
             if failure.is_interrupted() && self.call.wait_briefly(request).is_ok() {
                 return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
+            }
+            if in_doubt {
+                attempts.insist();
             }
             let tried = match self.call.goes_on(&failure, &mut attempts) {
                 Ok(true) => continue,
