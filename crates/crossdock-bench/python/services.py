@@ -88,7 +88,7 @@ def redis_connectors(port: int) -> dict[str, Any]:
 def single(bench: Bench, group: str, port: int) -> None:
     """One object a call."""
     connectors = redis_connectors(port)
-    bare, bared = BareSocket(port), []
+    bare, bared, bare_group = BareSocket(port), [], 'Redis against a bare socket of Python'
     for operation in ('put', 'get'):
         for count in (10, 1_000, 100_000, 1_000_000):
             obj = random.Random(count).randbytes(count)
@@ -100,23 +100,25 @@ def single(bench: Bench, group: str, port: int) -> None:
                 works = {name: asking(connector.get, keys[name]) for name, connector in connectors.items()}
             bench.measure(group, operation, count, works, target)
             if count <= 1_000:
-                bared.append(
-                    against_bare_socket(bench, operation, count, works['crossdock'], bare.work(operation, obj))
-                )
+                what, least = f'{operation}, {size(count)}', bare.work(operation, obj)
+                bared.append(against_bare_socket(bench, bare_group, what, works['crossdock'], least))
             for name, connector in connectors.items():
                 connector.evict(keys[name])
     obj = random.Random(LARGE).randbytes(LARGE)
     keys = {name: connector.put(obj) for name, connector in connectors.items()}
     rounds = min(15, bench.plan.rounds)
+    works = {}
     for operation in ('put', 'get'):
         for name in connectors:
             works[name] = (
                 putting(connectors[name], obj) if operation == 'put' else asking(connectors[name].get, keys[name])
             )
-        seconds = take_turns(works, rounds, 1)
-        bench.rows.append(timed(group, f'{operation}, {size(LARGE)}', *seconds.values(), 1.5))
-        for name, taken in seconds.items():
-            bench.point(group, name, operation, LARGE, taken)
+        seconds = take_turns({**works, 'bare': bare.work(operation, obj)}, rounds, 1)
+        pair = {name: seconds[name] for name in ('bare', 'crossdock')}
+        bared.append(slower(bare_group, f'{operation}, {size(LARGE)}', pair, None))
+        bench.rows.append(timed(group, f'{operation}, {size(LARGE)}', *(seconds[name] for name in works), 1.5))
+        for name in works:
+            bench.point(group, name, operation, LARGE, seconds[name])
     bench.rows.extend(bared)
     for name, connector in connectors.items():
         connector.evict(keys[name])
@@ -130,17 +132,19 @@ class BareSocket:
         self._socket = socket.create_connection(('127.0.0.1', port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._name = str(uuid.uuid4()).encode()
+        self._reply = bytearray(1 << 20)
 
     def ask(self, request: bytes, wanted: int) -> None:
         self._socket.sendall(request)
         while wanted > 0:
-            wanted -= len(self._socket.recv(65_536))
+            wanted -= self._socket.recv_into(self._reply)
 
     def work(self, operation: str, obj: bytes) -> Work:
-        """Sets or gets one object again and again."""
+        """Sets one object anew again and again, or gets it."""
         head = b'$%d\r\n' % len(obj)
         put = b'*3\r\n$3\r\nSET\r\n$36\r\n%s\r\n%s%s\r\n' % (self._name, head, obj), len(b'+OK\r\n')
         get = b'*2\r\n$3\r\nGET\r\n$36\r\n%s\r\n' % self._name, len(head) + len(obj) + 2
+        unlink = b'*2\r\n$6\r\nUNLINK\r\n$36\r\n%s\r\n' % self._name, len(b':1\r\n')
         self.ask(*put)
         request, wanted = put if operation == 'put' else get
 
@@ -150,13 +154,13 @@ class BareSocket:
                 self.ask(request, wanted)
             return time.perf_counter() - start
 
-        return Work(run)
+        return Work(run, lambda: self.ask(*(unlink if operation == 'put' else get)))
 
 
-def against_bare_socket(bench: Bench, operation: str, count: int, ours: Work, bare: Work) -> Row:
+def against_bare_socket(bench: Bench, group: str, what: str, ours: Work, bare: Work) -> Row:
     works = {'bare': bare, 'crossdock': ours}
     seconds = take_turns(works, bench.plan.rounds, calls_for(works, bench.plan.turn, 2_000))
-    return slower('Redis against a bare socket of Python', f'{operation}, {size(count)}', seconds, 1.25)
+    return slower(group, what, seconds, 1.25)
 
 
 def slower(group: str, what: str, seconds: dict[str, list[float]], at_most: float | None) -> Row:
@@ -196,7 +200,8 @@ def batches(bench: Bench, port: int) -> None:
         works = {name: batch(connector, operation, objects) for name, connector in contestants.items()}
         if tool is not None:
             works['redis-benchmark'] = redis_benchmark(tool, port, 'set' if operation == 'put_batch' else 'get')
-        seconds = take_turns(works, min(15, bench.plan.rounds), 1)
+        # Several, as what sends many more in its turn is not slowed by a start either.
+        seconds = take_turns(works, min(15, bench.plan.rounds), 5)
         our = seconds['crossdock']
         for name, rival, target in (
             ('Multi', "ProxyStore's Multi", 30),

@@ -2,7 +2,7 @@
 
 use crossdock::config::Reference;
 use crossdock::connectors::{FileConnector, FileOptions};
-use crossdock::{GetOptions, Key, Result, interrupt};
+use crossdock::{Bytes, Connector, GetOptions, Key, ObjectKey, PutOptions, Result, interrupt};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
@@ -15,6 +15,15 @@ use crate::stored::{Native, Stored, StoredBase};
 impl Native for FileConnector {
     fn require_open(&self) -> Result<()> {
         self.require_open()
+    }
+
+    fn put_batch_while(
+        &self,
+        objects: &[Bytes],
+        options: &PutOptions,
+        _: &mut dyn FnMut(&[ObjectKey]),
+    ) -> Result<Vec<Key>> {
+        self.put_batch(objects, options)
     }
 
     fn get_into(&self, key: &Key, allocate: &mut dyn FnMut(usize) -> Result<NewMemory>) -> Result<bool> {

@@ -136,13 +136,25 @@ impl ObjectKeys {
     }
 
     /// Python's of one of ours.
-    pub(crate) fn to_python<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
-        let Key::Object(ObjectKey { id, size, checksum }) = key else { return Err(no_form(key)) };
+    pub(crate) fn to_python<'py>(&self, py: Python<'py>, key: &ObjectKey) -> PyResult<Bound<'py, PyAny>> {
+        let ObjectKey { id, size, checksum } = key;
         let id = id.with_str(|id| PyString::new(py, id)).into_any();
         let size = size.into_pyobject(py)?;
-        let checksum = checksum.map(|checksum| format!("{checksum:016x}")).into_pyobject(py)?;
+        let checksum = match checksum {
+            Some(checksum) => with_digits(*checksum, |digits| PyString::new(py, digits)).into_any(),
+            None => py.None().into_bound(py),
+        };
         new_tuple(self.class(py)?, [id, size, checksum])
     }
+}
+
+/// The checksum in 16 hexadecimal digits, without allocating.
+fn with_digits<T>(checksum: u64, f: impl FnOnce(&str) -> T) -> T {
+    let mut digits = [0; 16];
+    for (place, digit) in digits.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(checksum >> (60 - 4 * place)) as usize & 15];
+    }
+    f(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
 fn parse_checksum(checksum: &Bound<'_, PyAny>) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use crossdock::config::Fields;
 use crossdock::connectors::{ObjectStoreConnector, ObjectStoreOptions};
-use crossdock::{Connector, GetOptions, Key, Opener, Result};
+use crossdock::{Bytes, Connector, GetOptions, Key, ObjectKey, Opener, PutOptions, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -18,6 +18,15 @@ impl Native for ObjectStoreConnector {
         self.require_open()
     }
 
+    fn put_batch_while(
+        &self,
+        objects: &[Bytes],
+        options: &PutOptions,
+        _: &mut dyn FnMut(&[ObjectKey]),
+    ) -> Result<Vec<Key>> {
+        self.put_batch(objects, options)
+    }
+
     fn get_into(&self, key: &Key, allocate: &mut dyn FnMut(usize) -> Result<NewMemory>) -> Result<bool> {
         self.get_into(key, &GetOptions::default(), allocate).map(|filled| filled.is_some())
     }
@@ -29,7 +38,7 @@ impl Native for ObjectStoreConnector {
         allocate: &mut dyn FnMut(usize, usize) -> Result<NewMemory>,
     ) -> Result<Vec<bool>> {
         let found = self.get_batch(keys, &GetOptions::default())?;
-        let copy = |(place, object): (usize, Option<bytes::Bytes>)| {
+        let copy = |(place, object): (usize, Option<Bytes>)| {
             let Some(object) = object else { return Ok(false) };
             allocate(place, object.len())?.as_mut()[..object.len()].write_copy_of_slice(&object);
             Ok(true)

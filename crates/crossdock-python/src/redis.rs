@@ -2,7 +2,7 @@
 
 use crossdock::config::Fields;
 use crossdock::connectors::{RedisConnector, RedisOptions};
-use crossdock::{GetOptions, Key, Opener, Result};
+use crossdock::{Bytes, GetOptions, Key, ObjectKey, Opener, PutOptions, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -15,6 +15,15 @@ use crate::table;
 impl Native for RedisConnector {
     fn require_open(&self) -> Result<()> {
         self.require_open()
+    }
+
+    fn put_batch_while(
+        &self,
+        objects: &[Bytes],
+        options: &PutOptions,
+        meanwhile: &mut dyn FnMut(&[ObjectKey]),
+    ) -> Result<Vec<Key>> {
+        self.put_batch_while(objects, options, meanwhile)
     }
 
     fn get_into(&self, key: &Key, allocate: &mut dyn FnMut(usize) -> Result<NewMemory>) -> Result<bool> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossdock::{
-    CloseOptions, Connector, Deferrable, Error, ErrorKind, GcOptions, GetOptions, Key, KeyHint, PutOptions, Result,
+    CloseOptions, Connector, Deferrable, Error, ErrorKind, GcOptions, GetOptions, Key, KeyHint, ObjectKey, PutOptions,
+    Result,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -15,8 +16,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::batch;
 use crate::channel::Channel;
 use crate::checkup;
-use crate::errors::{pass, raise_in, type_error};
-use crate::keys::ObjectKeys;
+use crate::errors::{pass, raise, raise_in, type_error};
+use crate::keys::{ObjectKeys, no_form};
 use crate::object::{NewBytes, NewMemory, Object, view};
 use crate::options::put_options;
 use crate::signals::blocking;
@@ -26,6 +27,14 @@ pub(crate) trait Native: Connector {
     /// # Errors
     /// `Closed`.
     fn require_open(&self) -> Result<()>;
+
+    /// Stores several objects; `meanwhile` may be told their keys before they come back, while others do the work.
+    fn put_batch_while(
+        &self,
+        objects: &[Bytes],
+        options: &PutOptions,
+        meanwhile: &mut dyn FnMut(&[ObjectKey]),
+    ) -> Result<Vec<Key>>;
 
     /// Reads an object into the memory that `allocate` gives for its size in bytes, perhaps more than once. Whether there
     /// is one.
@@ -69,7 +78,11 @@ impl StoredBase {
 
 impl Stored {
     fn shown<'py>(&self, py: Python<'py>, key: &Key) -> Result<Bound<'py, PyAny>> {
-        self.keys.to_python(py, key).map_err(pass)
+        self.keys.to_python(py, key.as_object()?).map_err(pass)
+    }
+
+    fn shown_all(&self, py: Python<'_>, keys: &[ObjectKey]) -> PyResult<Vec<Py<PyAny>>> {
+        keys.iter().map(|key| self.keys.to_python(py, key).map(Bound::unbind)).collect()
     }
 
     fn deferrable(&self) -> Result<&dyn Deferrable> {
@@ -148,8 +161,15 @@ impl Channel for StoredBase {
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         let stored = self.stored()?;
         let bytes: Vec<Bytes> = objects.iter().map(|object| object.to_native()).collect::<Result<_>>()?;
-        let keys = blocking(py, || stored.connector.put_batch(&bytes, options))?;
-        keys.iter().map(|key| stored.shown(py, key)).collect()
+        let mut shown = None;
+        let keys = blocking(py, || {
+            let mut show = |keys: &[ObjectKey]| shown = Some(Python::attach(|py| stored.shown_all(py, keys)));
+            stored.connector.put_batch_while(&bytes, options, &mut show)
+        })?;
+        match shown {
+            Some(shown) => Ok(shown.map_err(pass)?.into_iter().map(|key| key.into_bound(py)).collect()),
+            None => keys.iter().map(|key| stored.shown(py, key)).collect(),
+        }
     }
 
     fn get<'py>(
@@ -211,7 +231,8 @@ impl Channel for StoredBase {
     }
 
     fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
-        self.stored().map_err(|error| raise_in(py, self, error, "put"))?.keys.to_python(py, key)
+        let Key::Object(own) = key else { return Err(no_form(key)) };
+        self.stored().map_err(|error| raise(py, &error))?.keys.to_python(py, own)
     }
 }
 

@@ -328,7 +328,7 @@ def test_ctrl_c_ends_a_call_to_a_stopped_server(server: Redis, kind: str, operat
 
 def test_others_run_while_a_call_waits(server: Redis) -> None:
     """With an interval that never ends, the interpreter's lock changes hands only where the call lets go of it."""
-    connector = RedisConnector(server.host, server.port, deadline='1h')
+    connector = RedisConnector(server.host, server.port, deadline=60)
     key = connector.put(OBJECT)
     server.stop()
     interval = sys.getswitchinterval()

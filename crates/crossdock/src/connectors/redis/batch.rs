@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
 use crate::key::{Key, ObjectId, ObjectKey};
-use crate::options::{Durability, GetOptions, Integrity};
+use crate::options::{Durability, GetOptions, Integrity, PutOptions};
 
 /// What the server is asked for at once at most: it keeps its replies in memory until we have read them.
 const WINDOW_ITEMS: usize = 4096;
@@ -34,8 +34,19 @@ struct Item {
 }
 
 impl RedisConnector {
-    pub(super) fn put_all(&self, objects: &[Bytes], level: Option<Durability>) -> Result<Vec<Key>> {
+    /// What [`Connector::put_batch`](crate::Connector::put_batch) does; `meanwhile` is told the keys while the server is at
+    /// work, at most once. They count only when they come back from here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_batch_while(
+        &self,
+        objects: &[Bytes],
+        options: &PutOptions,
+        meanwhile: impl FnOnce(&[ObjectKey]),
+    ) -> Result<Vec<Key>> {
         self.require_open()?;
+        let (level, mut meanwhile) = (self.level(options), Some(meanwhile));
         let new = ObjectId::several(objects.len()).into_iter().zip(objects);
         let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
@@ -43,7 +54,12 @@ impl RedisConnector {
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
         let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
-            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
+            let sent = || {
+                if let Some(meanwhile) = meanwhile.take() {
+                    meanwhile(&keys);
+                }
+            };
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline, sent)?;
             written.extend(own);
             elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
         });
@@ -53,7 +69,8 @@ impl RedisConnector {
         }
     }
 
-    /// Stores the items that one node has. The places of those that it has no longer.
+    /// Stores the items that one node has; `sent` is called each time that the node has got them all. The places of those that
+    /// it has no longer.
     fn put_group(
         &self,
         group: &[Item],
@@ -61,6 +78,7 @@ impl RedisConnector {
         objects: &[Bytes],
         level: Option<Durability>,
         deadline: Deadline,
+        mut sent: impl FnMut(),
     ) -> Result<Vec<usize>> {
         let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
         let call = Call {
@@ -82,6 +100,7 @@ impl RedisConnector {
                 connection.send(deadline)
             };
             push(connection).map_err(Failure::when_sent)?;
+            sent();
             let replies = replies(connection, group.len(), deadline).map_err(Failure::when_sent)?;
             self.require_ready(replies.iter().filter_map(Reply::refusal)).map_err(Failure::when_sent)?;
             Ok(replies)

@@ -288,7 +288,7 @@ impl Connector for RedisConnector {
 
     /// One pipeline; of a cluster, one for each node.
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
-        self.put_all(objects, self.level(options))
+        self.put_batch_while(objects, options, |_| {})
     }
 
     #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
