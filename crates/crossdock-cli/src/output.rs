@@ -97,23 +97,23 @@ pub(crate) fn plain(text: &str) -> String {
     escaped
 }
 
-/// Two columns, each cell on one line.
-pub(crate) fn columns(rows: &[(String, String)]) -> String {
-    table(&rows.iter().map(|(left, right)| vec![left.clone(), right.clone()]).collect::<Vec<_>>())
-}
-
-/// Rows of cells, each cell on one line; a row may be shorter than others.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width_of = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| width_of(row, column)).max().unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+/// Rows of as many cells, in columns; each cell on one line.
+pub(crate) fn grid<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| plain(cell))).collect();
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(widest);
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// Two columns, each cell on one line.
+pub(crate) fn columns(rows: &[(String, String)]) -> String {
+    let rows: Vec<(String, String)> = rows.iter().map(|(left, right)| (plain(left), plain(right))).collect();
+    let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0);
+    rows.iter().map(|(left, right)| format!("{left:width$}  {right}\n")).collect()
 }
 
 /// Sentences about something that has a name. On a terminal they are broken between words.
@@ -166,13 +166,6 @@ mod tests {
         assert_eq!(broken("a long-word b", 4), ["a", "long-word", "b"]);
         assert_eq!(broken("all of it", usize::MAX), ["all of it"]);
         assert_eq!(broken("", 5), [""]);
-    }
-
-    #[test]
-    fn rows_may_be_short() {
-        let rows = [vec!["a", "b", "c"], vec!["long"], vec!["x", "", "y"]]
-            .map(|row| row.into_iter().map(str::to_owned).collect());
-        assert_eq!(table(&rows), "a     b  c\nlong\nx        y\n");
     }
 
     #[test]

@@ -259,7 +259,7 @@ def test_a_forked_child_makes_connections_of_its_own(server: Redis, connector: R
 
 
 CTRL_C = """
-    import os, signal, sys, threading, time
+    import os, pathlib, signal, sys, threading, time
     from crossdock.connectors.multi import MultiConnector, Policy
     from crossdock.connectors.redis import RedisConnector, RedisKey
 
@@ -288,7 +288,12 @@ CTRL_C = """
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
+    def is_running(task):
+        return (task / 'stat').read_text().rpartition(')')[2].split()[0] != 'T'
+
     os.kill(server, signal.SIGSTOP)
+    while any(map(is_running, pathlib.Path(f'/proc/{server}/task').iterdir())):
+        pass
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         call()

@@ -62,7 +62,6 @@ impl Attempts {
     }
 
     /// Goes on until the deadline, however often.
-    #[cfg(feature = "redis")]
     pub(crate) fn insist(&mut self) {
         self.most = u32::MAX;
     }

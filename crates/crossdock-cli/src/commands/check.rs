@@ -1,12 +1,11 @@
-//! `crossdock check`
+//! `crossdock check`, and the findings that `crossdock config check` tells in short.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use crossdock::config::{Entry, format_duration};
-use crossdock::{Checkup, Durability, Error, MultiConnector, PutOptions, Reason};
+use crossdock::{Checkup, Durability, Error, PutOptions, Reason};
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,11 +16,13 @@ use crate::output::{self, Format, plain};
 use crate::setup::Setup;
 
 const AFTER_HELP: &str = "\
-Every connector that is active on this host is opened, and an object of a few bytes is put, got and evicted; connectors of \
-other machines at the same time. The answer says how long each call took, which server there is, and the most that an \
-object survives there: process (the end of the program that put it), host (a power cut of the storing host), backend (what \
-the service documents), or none. Below stands what is wrong, and what works but should be known. Dormant connectors, whose \
-host pattern does not match this host, are only listed.
+Every connector that is active on this host is opened, and an object of a few bytes is put, got and evicted there; on those \
+of other machines at the same time. Dormant connectors, whose host pattern does not match this host, are only listed.
+
+SURVIVES is the most durable level that the connector reaches now: what an object survives once put has returned.
+  process  the end of the process; where a server keeps the objects, a restart of that server too
+  host     a power cut of the host that stores it
+  backend  what the service documents
 
 Examples:
   crossdock check --config crossdock.toml
@@ -39,43 +40,36 @@ Exit codes:
 pub(crate) struct Arguments {}
 
 #[derive(Serialize)]
-struct Finding {
-    name: String,
-    state: State,
-    ok: bool,
-    error: Option<String>,
+pub(crate) struct Finding {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) ok: bool,
+    pub(crate) error: Option<String>,
     /// Why it is dormant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dormant: Option<String>,
-    /// Where it works.
+    pub(crate) dormant: Option<String>,
     #[serde(flatten)]
-    found: Option<Found>,
+    details: Option<Details>,
     #[serde(skip)]
     exit: Exit,
 }
 
-#[derive(Clone, Serialize)]
-struct Found {
+/// What was found of a connector that works.
+#[derive(Serialize)]
+struct Details {
     server: Option<String>,
     durability: Option<Durability>,
     put_seconds: f64,
     get_seconds: f64,
     evict_seconds: f64,
     warnings: Vec<String>,
-}
-
-impl From<&Checkup> for Found {
-    fn from(checkup: &Checkup) -> Self {
-        let [put_seconds, get_seconds, evict_seconds] =
-            [checkup.put, checkup.get, checkup.evict].map(|took| took.as_secs_f64());
-        let (server, durability, warnings) = (checkup.server.clone(), checkup.durability, checkup.warnings.clone());
-        Self { server, durability, put_seconds, get_seconds, evict_seconds, warnings }
-    }
+    #[serde(skip)]
+    checkup: Checkup,
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(crate) enum State {
     Active,
     Dormant,
     Unknown,
@@ -83,18 +77,23 @@ enum State {
 
 pub(crate) fn run(globals: &Globals) -> Result<Exit, Failure> {
     let setup = Setup::load(globals)?;
-    let multi = setup.connect()?;
-    let findings = findings(&setup, &multi);
+    let findings = findings(&setup)?;
     match globals.format {
-        Format::Text => output::print(&text(&setup, &findings))?,
+        Format::Text => output::print(&table(&setup, &findings))?,
         Format::Json => output::json(&json!({"connectors": findings}))?,
     }
+    Ok(exit(&findings))
+}
+
+/// The worst that was found.
+pub(crate) fn exit(findings: &[Finding]) -> Exit {
     let ended = |exit| findings.iter().any(|finding| finding.exit == exit);
-    Ok([Exit::Wrong, Exit::Unavailable].into_iter().find(|exit| ended(*exit)).unwrap_or(Exit::Done))
+    [Exit::Wrong, Exit::Unavailable].into_iter().find(|exit| ended(*exit)).unwrap_or(Exit::Done)
 }
 
 /// In the order of the config.
-fn findings(setup: &Setup, multi: &MultiConnector) -> Vec<Finding> {
+pub(crate) fn findings(setup: &Setup) -> Result<Vec<Finding>, Failure> {
+    let multi = setup.connect()?;
     let unknown = setup.registry.unknown_classes(&setup.config);
     let checked: HashMap<Arc<str>, Result<Checkup, Error>> = multi.check_each().into_iter().collect();
     let verdicts = multi.explain(None, &PutOptions::new()).verdicts;
@@ -108,7 +107,7 @@ fn findings(setup: &Setup, multi: &MultiConnector) -> Vec<Finding> {
         let dormant = (found.state == State::Dormant).then(|| asleep(entry)).flatten();
         Finding { dormant, ..found }
     };
-    setup.config.entries().iter().map(one).collect()
+    Ok(setup.config.entries().iter().map(one).collect())
 }
 
 fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<Checkup, Error>>) -> Finding {
@@ -124,44 +123,71 @@ fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<Checkup, Err
     };
     // A connector that says "no" cannot be used either.
     let exit = if exit == Exit::No { Exit::Unavailable } else { exit };
-    let found = checked.and_then(|checked| checked.as_ref().ok()).filter(|_| error.is_none()).map(Found::from);
-    Finding { name: entry.name.to_string(), state, ok: error.is_none(), error, dormant: None, found, exit }
+    let details = checked.and_then(|checked| checked.as_ref().ok()).map(Details::of);
+    Finding { name: entry.name.to_string(), state, ok: error.is_none(), error, dormant: None, details, exit }
 }
 
-fn text(setup: &Setup, findings: &[Finding]) -> String {
+impl Details {
+    fn of(checkup: &Checkup) -> Self {
+        Self {
+            server: checkup.server.clone(),
+            durability: checkup.durability,
+            put_seconds: checkup.put.as_secs_f64(),
+            get_seconds: checkup.get.as_secs_f64(),
+            evict_seconds: checkup.evict.as_secs_f64(),
+            warnings: checkup.warnings.clone(),
+            checkup: checkup.clone(),
+        }
+    }
+}
+
+impl Finding {
+    /// Without what was measured.
+    pub(crate) fn in_short(self) -> Self {
+        Self { details: None, ..self }
+    }
+
+    /// What is wrong, or should be known, a sentence each.
+    fn remarks(&self) -> Vec<String> {
+        let dormant = self.dormant.iter().map(|why| format!("dormant: {why}"));
+        let warnings = self.details.iter().flat_map(|details| &details.warnings).map(|text| format!("warning: {text}"));
+        self.error.iter().cloned().chain(dormant).chain(warnings).collect()
+    }
+
+    fn row(&self) -> [String; 7] {
+        let state = match (self.state, self.ok) {
+            (State::Dormant, _) => "dormant",
+            (_, true) => "ok",
+            (_, false) => "FAILS",
+        };
+        let cells = |details: &Details| {
+            let Checkup { put, get, evict, durability, .. } = &details.checkup;
+            let survives = durability.map_or("nothing", Durability::as_str).to_owned();
+            let server = details.server.clone().unwrap_or_default();
+            [survives, format_duration(*put), format_duration(*get), format_duration(*evict), server]
+        };
+        let [survives, put, get, evict, server] = self.details.as_ref().map(cells).unwrap_or_default();
+        [self.name.clone(), state.to_owned(), survives, put, get, evict, server]
+    }
+}
+
+const HEAD: [&str; 7] = ["CONNECTOR", "STATE", "SURVIVES", "PUT", "GET", "EVICT", "SERVER"];
+
+/// A line a connector; then what is wrong or should be known, a line each.
+fn table(setup: &Setup, findings: &[Finding]) -> String {
     let from = plain(&setup.origin.to_string());
     if findings.is_empty() {
         return format!("# from {from}\nThe config has no connectors.\n");
     }
-    let head = ["name", "state", "durability", "put", "get", "evict", "server"].map(str::to_owned);
-    let rows: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(findings.iter().map(row)).collect();
-    let notes: Vec<(String, String)> = findings.iter().flat_map(notes).collect();
-    let asleep = findings.iter().all(|finding| finding.state == State::Dormant);
-    let warning = if asleep { "\nNo connector is active on this host: every put fails.\n" } else { "" };
-    let space = if notes.is_empty() { "" } else { "\n" };
-    format!("# from {from}\n\n{}{warning}{space}{}", output::table(&rows), output::notes(&notes))
-}
-
-fn row(finding: &Finding) -> Vec<String> {
-    let state = match (finding.state, finding.ok) {
-        (State::Dormant, _) => "dormant",
-        (_, true) => "ok",
-        (State::Active, false) => "failed",
-        (State::Unknown, false) => "unknown",
+    let rows = std::iter::once(HEAD.map(str::to_owned)).chain(findings.iter().map(Finding::row)).collect::<Vec<_>>();
+    let named = |finding: &Finding| {
+        // The name stands on the first.
+        let names = std::iter::once(finding.name.clone()).chain(std::iter::repeat(String::new()));
+        names.zip(finding.remarks()).collect::<Vec<_>>()
     };
-    let mut row = vec![finding.name.clone(), state.to_owned()];
-    if let Some(found) = &finding.found {
-        row.push(found.durability.map_or("none", Durability::as_str).to_owned());
-        let times = [found.put_seconds, found.get_seconds, found.evict_seconds];
-        row.extend(times.map(|seconds| format_duration(Duration::from_secs_f64(seconds))));
-        row.push(found.server.clone().unwrap_or_default());
-    }
-    row
-}
-
-/// What people should know of it: a sentence each; the name stands on the first.
-fn notes(finding: &Finding) -> impl Iterator<Item = (String, String)> {
-    let names = std::iter::once(finding.name.clone()).chain(std::iter::repeat(String::new()));
-    let warnings = finding.found.iter().flat_map(|found| &found.warnings).map(|warning| format!("warning: {warning}"));
-    names.zip(finding.error.iter().chain(&finding.dormant).cloned().chain(warnings))
+    let remarks = output::notes(&findings.iter().flat_map(named).collect::<Vec<_>>());
+    let gap = if remarks.is_empty() { "" } else { "\n" };
+    let asleep = findings.iter().all(|finding| finding.state == State::Dormant);
+    let note = if asleep { "No connector is active on this host: every put fails.\n" } else { "" };
+    format!("# from {from}\n{}{gap}{remarks}{note}", output::grid(&rows))
 }

@@ -12,6 +12,57 @@ pub(crate) const PYTHON_ONLY: &str = r#"{
 }"#;
 
 #[test]
+fn check_tests_what_is_active() {
+    let site = Site::with(TIERS);
+    let done = site.run(&["config", "check"]).ended(0).quiet();
+    let far = r#"far    dormant: host "login0" does not match "nid\\d+""#;
+    assert_eq!(done.out(), format!("# from crossdock.toml\nsmall  ok\nlarge  ok\n{far}\n"));
+    assert_eq!((site.names("small"), site.path("far").exists()), (vec![], false));
+    let done = site.run(&["config", "check", "--format", "json"]).ended(0).quiet();
+    assert_eq!(
+        done.json(),
+        json!({"connectors": [
+            {"name": "small", "state": "active", "ok": true, "error": null},
+            {"name": "large", "state": "active", "ok": true, "error": null},
+            {"name": "far", "state": "dormant", "ok": true, "error": null,
+             "dormant": r#"host "login0" does not match "nid\\d+""#},
+        ]})
+    );
+    let mut there = site.command(&["config", "check"]);
+    let done = finish(there.env("CROSSDOCK_HOSTNAME", "nid1").stdout(Stdio::piped()), b"").ended(0);
+    assert!(done.out().ends_with("far    ok\n"), "{done:?}");
+}
+
+#[test]
+fn check_says_what_is_out_of_order() {
+    let site =
+        Site::with("[connectors.ok]\ntype = \"file\"\ndir = \"o\"\n[connectors.bad]\ntype = \"file\"\ndir = \"o/x\"");
+    site.write("o", "a regular file");
+    let found = site.run(&["config", "check"]).ended(3);
+    assert_eq!(found.lines().len(), 3);
+    assert!(found.out().contains("bad  cannot") && found.out().contains("o/x"), "{found:?}");
+    let found = site.run(&["config", "check", "--format", "json"]).ended(3).json();
+    assert_eq!(found["connectors"][1]["ok"], false);
+}
+
+#[test]
+fn check_names_classes_that_only_python_opens() {
+    let site = Site::new();
+    site.write_config("python.json", PYTHON_ONLY);
+    let found = site.run(&["config", "check", "--config", "python.json"]).ended(2);
+    assert!(found.lines()[1].contains("lab.connectors.TapeConnector"), "{found:?}");
+    assert_eq!(found.lines()[2], "disk  ok");
+    let found = site.run(&["config", "check", "--config", "python.json", "--format", "json"]).ended(2).json();
+    assert_eq!(
+        (&found["connectors"][0]["state"], &found["connectors"][1]["state"]),
+        (&"unknown".into(), &"active".into())
+    );
+    // The others work.
+    let done = site.run_with(&["put", "-", "--config", "python.json"], b"x");
+    done.failed(3).says(&["\"mine\"", "open it from Python"]);
+}
+
+#[test]
 fn wrong_configs_are_named_with_their_line() {
     for (config, words) in [
         ("[connectors.a]\ntype = \"file\"\ndir = oops", &["crossdock.toml", "line 3", "TOML"][..]),
@@ -26,11 +77,11 @@ fn wrong_configs_are_named_with_their_line() {
         ("[connectors.a]\ntype = \"file\"\ndir = \"${oops}\"", &["line 3", "not a reference"]),
     ] {
         let site = Site::with(config);
-        for call in [&["check"][..], &["config", "show"], &["gc"], &["explain"], &["get", "a/x"]] {
+        for call in [&["config", "check"][..], &["config", "show"], &["gc"], &["explain"], &["get", "a/x"]] {
             let refused = site.run(call).failed(2).says(words);
             assert_eq!(refused.out(), "");
         }
-        let refused = site.run(&["check", "--format", "json"]).ended(2);
+        let refused = site.run(&["config", "check", "--format", "json"]).ended(2);
         assert_eq!(refused.error()["kind"], "invalid_config");
     }
 }
@@ -156,6 +207,7 @@ fn secrets_stay_references() {
         &["config", "convert", "--to", "json"],
         &["config", "convert", "--to", "proxystore"],
         &["config", "convert", "--to", "crossdock"],
+        &["config", "check"],
         &["check"],
         &["check", "--format", "json"],
         &["explain"],

@@ -14,8 +14,11 @@ use libtest_mimic::Trial;
 
 pub(crate) type Outcome = std::result::Result<(), libtest_mimic::Failed>;
 
+/// A test and its name.
+pub(crate) type Named = (&'static str, fn() -> Outcome);
+
 /// What runs a test by its name, where the server is there.
-pub(crate) fn trials(tests: &[(&'static str, fn() -> Outcome)]) -> Vec<Trial> {
+pub(crate) fn trials(tests: &[Named]) -> Vec<Trial> {
     tests.iter().map(|(name, test)| trial(name, &[Program::S3], *test)).collect()
 }
 
@@ -44,7 +47,10 @@ pub(crate) fn options_at(server: &S3, endpoint: &str) -> ObjectStoreOptions {
 /// With the credentials of the server.
 pub(crate) fn options_of(server: &S3, endpoint: &str, url: &str) -> ObjectStoreOptions {
     let secret = server.dir().join("secret");
-    fs::write(&secret, server.secret_key()).expect("the directory of the server can be written to");
+    // Other tests read it at this very moment.
+    let draft = tempfile::NamedTempFile::new_in(server.dir()).expect("the directory of the server can be written to");
+    fs::write(draft.path(), server.secret_key()).expect("the directory of the server can be written to");
+    draft.persist(&secret).expect("the directory of the server can be written to");
     let secret = Reference::new(format!("${{file:{}}}", secret.display())).expect("a reference");
     ObjectStoreOptions::new(url)
         .option("endpoint", Reference::literal(endpoint))

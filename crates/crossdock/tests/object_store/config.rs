@@ -5,10 +5,10 @@ use crossdock::connectors::{ObjectStoreConnector, ObjectStoreOptions};
 use crossdock::{ErrorKind, Flavor, MultiConnector, Opener, Registry, Result};
 use libtest_mimic::Trial;
 
-use crate::common::Outcome;
+use crate::common::{Named, Outcome};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Outcome); 7] = [
+    let tests: [Named; 7] = [
         ("the_short_ways_to_write_a_bucket", the_short_ways_to_write_a_bucket),
         ("a_config_is_the_same_again", a_config_is_the_same_again),
         ("secrets_are_references", secrets_are_references),

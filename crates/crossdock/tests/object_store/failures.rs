@@ -247,6 +247,7 @@ fn interrupted_after<T>(most: u32, mut work: impl FnMut(u32) -> crossdock::Resul
 
 fn interrupted_with_nothing_left<T>(server: &S3, most: u32, work: impl Fn() -> crossdock::Result<T>) {
     let before = std::cell::Cell::new(0);
+    let mut listed = 0;
     interrupted_after(
         most,
         |_| {
@@ -254,10 +255,12 @@ fn interrupted_with_nothing_left<T>(server: &S3, most: u32, work: impl Fn() -> c
             work()
         },
         |error| {
-            assert!(error.keys().is_empty(), "{error}");
-            assert_eq!(count(server), before.get(), "nothing is left");
+            // A server that was too slow may still do what it was asked.
+            listed += error.keys().len();
+            assert!(count(server) <= before.get() + listed, "nothing is left that no error lists");
         },
     );
+    assert!(listed < 3, "a server is seldom so slow");
 }
 
 fn an_interrupted_put_leaves_nothing() -> Outcome {

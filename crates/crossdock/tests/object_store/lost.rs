@@ -72,11 +72,11 @@ fn half_a_request_is_no_object() -> Outcome {
         store.evict(&key)?;
         assert_eq!(count(&server), 0);
     }
-    // Without another attempt it is certain that nothing is there: not all of it was sent.
-    let store = open(&options.retries(0));
-    proxy.obey(Rule::new(Fault::CutRequest(70_000)).to("PUT /"))?;
-    let error = store.put_bytes(object).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Ambiguous), "{error}");
+    // As long as not all of it was sent it is certain that nothing is there.
+    let store = open(&options.multipart_threshold(1 << 30).deadline(Duration::from_secs(2)));
+    proxy.obey(Rule::new(Fault::CutRequest(70_000)).to("PUT /").times(1000))?;
+    let error = store.put_bytes(pattern(1, 60 << 20)).unwrap_err();
+    assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
     assert_eq!(count(&server), 0);
     Ok(())
 }
@@ -142,9 +142,9 @@ fn an_upload_whose_completion_is_lost() -> Outcome {
     proxy.obey(Rule::new(Fault::CutRequest(10)).to("POST /").skip(1))?;
     let key = store.put_bytes(object.clone())?;
     assert!(store.get_bytes(&key)? == Some(object.clone()));
-    // It hears nothing at all any more: the upload is aborted, so it is certain that nothing is there.
-    let store = open(&options.retries(0));
-    proxy.obey(Rule::new(Fault::CutRequest(10)).to("POST /").skip(1))?;
+    // Nor of any other: in the end the upload is aborted, so it is certain that nothing is there.
+    let store = open(&options.deadline(Duration::from_secs(2)));
+    proxy.obey(Rule::new(Fault::CutRequest(10)).to("POST /").skip(1).times(1000))?;
     let error = store.put_bytes(object).unwrap_err();
     assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
     assert_eq!((count(&server), parts(&server)), (2, 0));
@@ -164,10 +164,11 @@ fn a_batch_with_losses() -> Outcome {
         assert!(found.into_iter().eq(objects.iter().cloned().map(Some)));
         keys.iter().try_for_each(|key| store.evict(key))?;
     }
-    let store = open(&options.retries(0));
+    let store = open(&options.deadline(Duration::from_secs(2)));
     for fault in [Fault::DropReply(Then::Reset), Fault::CutRequest(300)] {
-        proxy.obey(Rule::new(fault).to("PUT /").skip(50))?;
+        proxy.obey(Rule::new(fault).to("PUT /").skip(50).times(1000))?;
         let error = store.put_batch(&objects, &PutOptions::new()).unwrap_err();
+        proxy.forget_rules()?;
         assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
         assert_eq!(count(&server), 0, "all of it was undone");
     }

@@ -9,7 +9,7 @@ use crossdock::{
     Bytes, CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GetOptions, Key, KeyHint,
     MultiConnector, ObjectKey, Policy, PutOptions, Registry,
 };
-use crossdock_servers::{Aof, Tls};
+use crossdock_servers::{Aof, ClusterOptions, RedisCluster, Tls};
 use libtest_mimic::Trial;
 
 use crate::common::{CLUSTER, Outcome, SHARED, hurried, kind_of, open, options, start};
@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("objects_with_a_time_to_live", objects_with_a_time_to_live),
         ("objects_that_may_be_replaced", objects_that_may_be_replaced),
         ("passwords_are_checked_and_never_shown", passwords_are_checked_and_never_shown),
+        ("what_servers_repeat_is_never_shown", what_servers_repeat_is_never_shown),
         ("who_is_trusted", who_is_trusted),
         ("a_whole_url_behind_a_reference", a_whole_url_behind_a_reference),
         ("batches_larger_than_any_buffer", batches_larger_than_any_buffer),
@@ -268,6 +269,40 @@ fn passwords_are_checked_and_never_shown() -> Outcome {
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
     assert!(refused.to_string().contains("line 3") && !refused.to_string().contains("s3cret"), "{refused}");
+    Ok(())
+}
+
+/// Addresses can be references, too.
+fn what_servers_repeat_is_never_shown() -> Outcome {
+    const ADDRESS: &str = "127.98.76.54";
+    let listens = || Servers::new().set("bind", &format!("127.0.0.1 {ADDRESS}"));
+    let dir = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).and_then(|()| Ok(format!("${{file:{}}}", path.display())))
+    };
+    let (password, host) = (file("password", "s3cret")?, file("host", ADDRESS)?);
+    let knows_nobody = start(&listens().set("rename-command", "AUTH \"\""));
+    let secured = start(&listens().tls(Tls::Only));
+    let ca = secured.certificates().ok_or("it has certificates")?.ca();
+    let full = ClusterOptions::new()
+        .masters(1)
+        .nodes(listens().max_memory(1, "noeviction").set("cluster-preferred-endpoint-type", "unknown-endpoint"));
+    let cluster = RedisCluster::start(&full)?;
+    let at = |port: u16| RedisOptions::from_url(&format!("redis://:{password}@{host}:{port}"));
+    for (options, word) in [
+        (at(knows_nobody.address().port())?, "unknown command"),
+        (at(secured.address().port())?.tls_ca_file(Reference::literal(&ca.to_string_lossy())), "certificate"),
+        (
+            RedisOptions::from_url(&format!("redis://{host}:{}", cluster.nodes()[0].address().port()))?.cluster(true),
+            "OOM",
+        ),
+        (RedisOptions::from_url(&format!("{password}://{host}"))?, "scheme"),
+    ] {
+        let refused = open(&options.deadline(Duration::from_secs(5)).retries(0)).put_bytes("object").unwrap_err();
+        let shown = format!("{refused} {refused:?}");
+        assert!(shown.contains(word) && !shown.contains("s3cret") && !shown.contains(ADDRESS), "{shown}");
+    }
     Ok(())
 }
 

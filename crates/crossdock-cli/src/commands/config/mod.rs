@@ -1,12 +1,12 @@
 //! `crossdock config`
 
+mod check;
 mod convert;
 mod schema;
 mod show;
 
 use clap::Subcommand;
 
-use crate::commands::check;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -32,7 +32,6 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) enum Command {
-    /// The same as `crossdock check`
     Check(check::Arguments),
     Show(show::Arguments),
     Convert(convert::Arguments),

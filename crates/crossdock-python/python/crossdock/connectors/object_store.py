@@ -91,6 +91,7 @@ class ObjectStoreConnector(StoredBase[ObjectStoreKey], Managed):
     ) -> None:
         self.clear = clear
         self._zero_copy = zero_copy
+        self._options: dict[str, Any] = {'url': url}
         given = {
             'url': url,
             'options': dict(options) if isinstance(options, Mapping) else options,

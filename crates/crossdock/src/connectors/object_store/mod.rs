@@ -202,24 +202,20 @@ impl ObjectStoreConnector {
         }
     }
 
-    /// The error of a put under a new id, or of a set. Where the caller wants no more, what is there is taken back if it is
-    /// certainly this call's.
-    fn not_written(&self, call: &Call, key: &ObjectKey, path: &Path, unwritten: Unwritten, is_own: bool) -> Error {
+    /// The error of a put under a new id, or of a set. What was written when the caller wanted no more is taken back.
+    fn not_written(&self, call: &Call, key: &ObjectKey, path: &Path, unwritten: Unwritten) -> Error {
         let Unwritten { tried, left } = unwritten;
-        if left == Left::Nothing {
-            return call.error(tried);
-        }
+        let is_gone = match left {
+            Left::Nothing => true,
+            Left::Object => remove::evict_all(call, std::slice::from_ref(path)) == [true],
+            Left::Unknown => false,
+        };
         let keys = [key.clone().into()];
-        if !tried.failure.is_interrupted() {
-            return call.ambiguous(tried, keys);
+        match (is_gone, tried.failure.is_interrupted()) {
+            (true, _) => call.error(tried),
+            (false, false) => call.ambiguous(tried, keys),
+            (false, true) => call.error(tried).context("but the object may be there").with_keys(keys),
         }
-        let may_evict = is_own || left == Left::Object;
-        let is_gone = may_evict && remove::evict_all(call, std::slice::from_ref(path)) == [true];
-        let error = call.error(tried);
-        if is_gone {
-            return error;
-        }
-        error.context("but the object may be there, and could not be evicted").with_keys(keys)
     }
 
     /// For a put that finds something under its id, which nobody else knows: its own earlier attempt, if the size is right.
@@ -261,7 +257,7 @@ impl Connector for ObjectStoreConnector {
         match put::write(&call, &path, &object, self.creates(), self.shape) {
             Ok(Stored::New) => {}
             Ok(Stored::Taken) => self.require_own(&call, &key, &path, &object)?,
-            Err(unwritten) => return Err(self.not_written(&call, &key, &path, unwritten, true)),
+            Err(unwritten) => return Err(self.not_written(&call, &key, &path, unwritten)),
         }
         Ok(key.into())
     }
@@ -373,8 +369,7 @@ impl ObjectStoreConnector {
         let put = || put::write(&call, &path, &object, true, self.shape);
         let outcome = put().and_then(|_| put());
         let removed = call.ask(async || remove::evict(&call, &path).await);
-        let stored =
-            outcome.map_err(|unwritten| self.not_written(&call, &ObjectKey::bare(id), &path, unwritten, true))?;
+        let stored = outcome.map_err(|unwritten| self.not_written(&call, &ObjectKey::bare(id), &path, unwritten))?;
         removed.map_err(|tried| call.error(tried))?;
         Ok(stored == Stored::Taken)
     }
@@ -406,7 +401,7 @@ impl Deferrable for ObjectStoreConnector {
                         // It may have taken the place of another one.
                         unwritten.left = Left::Unknown;
                     }
-                    return Err(self.not_written(&call, key, &path, unwritten, false));
+                    return Err(self.not_written(&call, key, &path, unwritten));
                 }
             }
         }

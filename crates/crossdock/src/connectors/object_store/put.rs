@@ -9,10 +9,12 @@
 //! A failure before step 3 aborts the upload, and nothing was written. One in step 3 leaves a doubt, which is settled by
 //! looking for the object, then by aborting the upload: only one of the two can be there.
 //!
-//! A repeated request that finds something there has found what the first one wrote, or another writer's object: the
+//! A write in doubt is tried again until the deadline: only a server that answers can tell what became of it. A repeated
+//! request that finds something there has found what the first one wrote, or another writer's object: the
 //! caller looks.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
@@ -22,8 +24,7 @@ use object_store::{Extensions, MultipartId, ObjectStoreExt, PutMode, PutOptions,
 use super::Shape;
 use super::call::{Call, Tried, all};
 use super::errors::{Cause, Failure};
-use super::http::Watch;
-use super::store::Store;
+use super::http::{Look, Watch};
 
 /// In pieces of so many bytes a body is handed to the client: who gives up knows how far it has gone.
 const PIECE: usize = 256 << 10;
@@ -70,12 +71,11 @@ pub(super) fn write(call: &Call, path: &Path, object: &Bytes, create: bool, shap
 }
 
 fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result<Stored, Unwritten> {
-    call.look_at_connections();
     let mut attempts = call.attempts();
     let mut in_doubt = false;
     loop {
         let watch = Watch::default();
-        let mut request = pin!(put(call.store(), path, object, create, &watch));
+        let mut request = pin!(put(call, path, object, create, &watch));
         let failure = match call.wait(request.as_mut()) {
             Ok(()) => return Ok(Stored::New),
             Err(Failure { cause: Cause::Condition, .. }) => return Ok(Stored::Taken),
@@ -91,6 +91,9 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
                 _ => in_doubt = true,
             }
         }
+        if in_doubt {
+            attempts.insist();
+        }
         let tried = match call.goes_on(&failure, &mut attempts) {
             Ok(true) => continue,
             Ok(false) => Tried { failure, attempts },
@@ -101,18 +104,15 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
 }
 
 /// One request that writes the whole object.
-pub(super) async fn put(
-    store: &Store,
-    path: &Path,
-    object: &Bytes,
-    create: bool,
-    watch: &Watch,
-) -> Result<(), Failure> {
+pub(super) async fn put(call: &Call, path: &Path, object: &Bytes, create: bool, watch: &Watch) -> Result<(), Failure> {
     let mut extensions = Extensions::new();
     extensions.insert(watch.clone());
+    if let Some(look) = call.is_idle().then(Look::begin).flatten() {
+        extensions.insert(Arc::new(look));
+    }
     let mode = if create { PutMode::Create } else { PutMode::Overwrite };
     let options = PutOptions { mode, extensions, ..PutOptions::default() };
-    store.objects.put_opts(path, payload(object), options).await?;
+    call.store().objects.put_opts(path, payload(object), options).await?;
     Ok(())
 }
 
@@ -180,6 +180,9 @@ impl Upload<'_> {
             in_doubt |= failure.may_have_written();
             if failure.is_interrupted() && self.call.wait_briefly(request).is_ok() {
                 return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
+            }
+            if in_doubt {
+                attempts.insist();
             }
             let tried = match self.call.goes_on(&failure, &mut attempts) {
                 Ok(true) => continue,

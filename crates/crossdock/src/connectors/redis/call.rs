@@ -198,7 +198,7 @@ impl RedisConnector {
             _ => (ErrorKind::Unavailable, true, "check that it runs and can be reached from this host"),
         };
         let server = match &course.node {
-            Some(node) => format!("redis at {node}"),
+            Some(node) => self.options.shown_node(node),
             None => self.options.shown(),
         };
         let tried = match course.attempts.made() {

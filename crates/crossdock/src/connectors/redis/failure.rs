@@ -90,10 +90,22 @@ pub(super) struct Refusal(String);
 
 /// What no server says more than this of.
 const LONGEST: usize = 300;
+/// What stands before words of ours that are repeated.
+const ECHO: &str = ", with args beginning with";
 
 impl Refusal {
     pub(super) fn new(text: &[u8]) -> Self {
-        Self(String::from_utf8_lossy(text).chars().take(LONGEST).collect())
+        let text: String = String::from_utf8_lossy(text).chars().take(LONGEST).collect();
+        // A server repeats what it does not know: that may be a password, or a part of an object.
+        let own = text.split(ECHO).next().unwrap_or_default();
+        Self(own.to_owned())
+    }
+
+    /// The same of a request with secrets in it.
+    pub(super) fn without(self, secrets: &[&str]) -> Self {
+        let start = |secret: &str| secret.chars().take(8).collect::<String>();
+        let repeats = secrets.iter().any(|secret| !secret.is_empty() && self.0.contains(&start(secret)));
+        if repeats { Self(self.code().to_owned()) } else { self }
     }
 
     fn code(&self) -> &str {
@@ -171,5 +183,13 @@ mod tests {
         assert_eq!(next(""), Next::Stop);
         assert_eq!(Refusal::new(b"OOM command not allowed when used memory > 'maxmemory'.").kind(), ErrorKind::Full);
         assert!(Refusal::new(&[b'x'; 10_000]).to_string().len() < 400);
+    }
+
+    #[test]
+    fn what_servers_repeat_is_not_shown() {
+        let repeated = Refusal::new(b"ERR unknown command 'AUTH', with args beginning with: 's3cret' ");
+        assert_eq!(repeated, Refusal::new(b"ERR unknown command 'AUTH'"));
+        let other = Refusal::new(b"ERR I do not take s3cret from you").without(&["s3cret"]);
+        assert_eq!(other, Refusal::new(b"ERR"));
     }
 }

@@ -338,6 +338,21 @@ impl RedisOptions {
             Place::Sentinels => format!("redis {:?}", self.sentinel_service.as_deref().unwrap_or_default()),
         }
     }
+
+    /// A node, for messages: by its address, unless that has come from a reference.
+    pub(super) fn shown_node(&self, node: &Endpoint) -> String {
+        let is_reference = match &self.place {
+            Place::Host(host, _) => host.as_literal().is_none(),
+            Place::Hidden(_) => true,
+            Place::Unix(_) | Place::Sentinels => false,
+        };
+        match (node, self.login().map(|login| login.endpoint)) {
+            (Endpoint::Tcp(host, port), Ok(Endpoint::Tcp(own, _))) if is_reference && *host == own => {
+                format!("{}, its node at port {port}", self.shown())
+            }
+            _ => format!("redis at {node}"),
+        }
+    }
 }
 
 impl Login {

@@ -211,12 +211,14 @@ fn authenticate(
     password: Option<&str>,
     deadline: &Deadline,
 ) -> Result<(), Failure> {
-    match (username, password) {
-        (_, None) => Ok(()),
-        (None, Some(password)) => connection.ask(&[b"AUTH", password.as_bytes()], deadline).map(drop),
-        (Some(user), Some(password)) => {
-            connection.ask(&[b"AUTH", user.as_bytes(), password.as_bytes()], deadline).map(drop)
+    let Some(password) = password else { return Ok(()) };
+    let words: Vec<&str> = ["AUTH"].into_iter().chain(username).chain([password]).collect();
+    let asked: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    match connection.ask(&asked, deadline) {
+        Err(Failure { cause: Cause::Refused(refusal), sent }) => {
+            Err(Failure { cause: Cause::Refused(refusal.without(&words[1..])), sent })
         }
+        answered => answered.map(drop),
     }
 }
 

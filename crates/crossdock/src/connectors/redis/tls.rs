@@ -48,6 +48,16 @@ impl Tls {
     }
 }
 
+/// The library shows the name that a certificate is not for, which in the config may be a reference.
+fn without_our_name(cause: io::Error) -> io::Error {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+    let inner = cause.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) = inner {
+        return io::Error::other("its certificate is made out to other names than the one it is reached by");
+    }
+    cause
+}
+
 fn tls_error(cause: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, cause)
 }
@@ -101,7 +111,7 @@ impl TlsStream {
     }
 
     pub(super) fn shake_hands(&mut self) -> io::Result<()> {
-        self.0.conn.complete_io(&mut self.0.sock).map(drop)
+        self.0.conn.complete_io(&mut self.0.sock).map(drop).map_err(without_our_name)
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {

@@ -30,7 +30,7 @@ pub(super) fn is_hidden(text: &str) -> bool {
 
 impl Url {
     /// # Errors
-    /// What is wrong, in a sentence that shows no part of the URL but its scheme.
+    /// What is wrong, in a sentence that shows no part of the URL.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (masked, references) = mask(text)?;
         Masked { references: references.into_iter() }.parse(&masked)
@@ -88,7 +88,7 @@ impl Masked<'_> {
                     return Err("the path of a unix socket is absolute: unix:///run/redis.sock".to_owned());
                 }
             }
-            _ => return Err(format!("its scheme is {scheme:?}, not redis, rediss or unix")),
+            _ => return Err("its scheme is not redis, rediss or unix".to_owned()),
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
