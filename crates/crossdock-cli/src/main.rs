@@ -1,4 +1,4 @@
-//! The command-line tool of crossdock: `crossdock put`, `get`, `exists`, `evict`, `explain`, `gc`, `config`.
+//! The command-line tool of crossdock: `crossdock put`, `get`, `exists`, `evict`, `explain`, `check`, `gc`, `config`.
 
 // They panic on a closed pipe; `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -1,6 +1,6 @@
 //! What is printed, as text for people or JSON for programs. Nothing here panics on a closed pipe.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -116,9 +116,57 @@ pub(crate) fn columns(rows: &[(String, String)]) -> String {
     rows.iter().map(|(left, right)| format!("{left:width$}  {right}\n")).collect()
 }
 
+/// Sentences about something that has a name. On a terminal they are broken between words.
+pub(crate) fn notes(notes: &[(String, String)]) -> String {
+    let names: Vec<String> = notes.iter().map(|(name, _)| plain(name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let room = terminal_width().map_or(usize::MAX, |columns| columns.saturating_sub(width + 2));
+    let lines = |(name, (_, note)): (&String, &(String, String))| {
+        let names = std::iter::once(name.as_str()).chain(std::iter::repeat(""));
+        let lines = names.zip(broken(&plain(note), room)).map(|(name, line)| format!("{name:width$}  {line}\n"));
+        lines.collect::<String>()
+    };
+    names.iter().zip(notes).map(lines).collect()
+}
+
+/// In columns, if standard output is a terminal: not more than people like to read in one line.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some(usize::from(size.ws_col).clamp(40, 110))
+}
+
+/// The text in lines of at most that many letters, unless a word has more.
+fn broken(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let (mut used, mut last) = (0, 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            lines.push(String::new());
+            (used, last) = (0, last + 1);
+        }
+        if used > 0 {
+            lines[last].push(' ');
+            used += 1;
+        }
+        lines[last].push_str(word);
+        used += length;
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        assert_eq!(broken("one two  three", 7), ["one two", "three"]);
+        assert_eq!(broken("a long-word b", 4), ["a", "long-word", "b"]);
+        assert_eq!(broken("all of it", usize::MAX), ["all of it"]);
+        assert_eq!(broken("", 5), [""]);
+    }
 
     #[test]
     fn nothing_reaches_the_terminal_that_it_would_obey() {

@@ -1,6 +1,6 @@
 //! What every connector is to a multi-connector here: objects and keys of Python in, objects and keys of Python out.
 
-use crossdock::{Error, Key, PutOptions, Result};
+use crossdock::{Checkup, Error, Key, PutOptions, Result};
 use pyo3::prelude::*;
 
 use crate::errors::{final_exception, pass, with_leftovers};
@@ -58,6 +58,9 @@ pub(crate) trait Channel {
     fn shown_key<'py>(&self, _py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
         Err(no_form(key))
     }
+
+    /// Whether it works now, and how.
+    fn check(&self, py: Python<'_>) -> Result<Checkup>;
 
     /// Whether its calls are so short that looking at a clock would count.
     fn is_instant(&self) -> bool {

@@ -74,7 +74,7 @@ fn raise_with<'py>(py: Python<'py>, error: &Error, shown: impl Fn(&Key) -> PyRes
         Err(failed) => return failed,
     };
     let passing = || Baggage::of(error)?.raised.as_ref().map(|raised| raised.clone_ref(py));
-    let outcome = match signals::take_raised(error).or_else(passing) {
+    let outcome = match signals::take_raised().or_else(passing) {
         Some(raised) => noted(py, &raised, error, &left).map(|()| raised),
         None => exception(py, error, left),
     };

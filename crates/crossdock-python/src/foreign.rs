@@ -1,11 +1,12 @@
 //! Connectors that are written in Python: called by their methods, with their own keys and their own exceptions.
 
-use crossdock::{Error, ErrorKind, PutOptions, Result};
+use crossdock::{Checkup, Error, ErrorKind, PutOptions, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyType};
 
 use crate::channel::{Channel, undo};
+use crate::checkup;
 use crate::errors::{from_python, pass, type_error, type_name};
 use crate::multi::MultiBase;
 use crate::object::{Object, view_of};
@@ -231,5 +232,9 @@ impl Channel for Foreign {
         let arguments = self.set.arguments(py, options)?;
         let set = self.connector.bind(py).call_method(intern!(py, "set"), (key, &object.given), Some(&arguments));
         set.map(drop).map_err(|raised| from_python(py, raised))
+    }
+
+    fn check(&self, py: Python<'_>) -> Result<Checkup> {
+        checkup::of(self, py)
     }
 }

@@ -19,6 +19,7 @@ mod object_store;
 mod options;
 mod policy;
 mod redis;
+mod shares;
 mod signals;
 mod slot;
 mod stats;

@@ -4,13 +4,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossdock::connectors::LocalOptions;
-use crossdock::{Error, ErrorKind, ObjectId, Opener, PutOptions, Result, process};
+use crossdock::{Checkup, Error, ErrorKind, ObjectId, Opener, PutOptions, Result, process};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::{Channel, undo};
+use crate::checkup;
 use crate::errors::{pass, raise};
 use crate::keys;
 use crate::object::{Object, size_of, view_of};
@@ -206,6 +207,10 @@ impl Channel for LocalBase {
             Some(present) if !local.write_once => local.insert(py, &own().map_err(pass)?, &bytes, Some(&present)),
             Some(_) => Err(Error::already_exists(&keys::local_id(key, &tuple)?)),
         }
+    }
+
+    fn check(&self, py: Python<'_>) -> Result<Checkup> {
+        checkup::of(self, py)
     }
 
     fn is_instant(&self) -> bool {

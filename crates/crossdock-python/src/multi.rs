@@ -1,10 +1,11 @@
 //! `MultiConnector`: the dispatcher of the library over connectors of Python.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use crossdock::dispatch::{Dispatcher, Share};
 use crossdock::router::Lane;
-use crossdock::{Error, ErrorKind, Hostname, Key, PutOptions, Reason, Request, Result};
+use crossdock::{Checkup, Error, ErrorKind, Hostname, Key, PutOptions, Reason, Request, Result, interrupt};
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,13 +14,17 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::{Channel, evict_all};
-use crate::errors::{pass, raise, raise_in};
+use crate::checkup;
+use crate::errors::{is_final, pass, raise, raise_in};
 use crate::object::Object;
 use crate::options::{put_options, tags};
 use crate::policy::{CompiledPolicy, parse_size};
-use crate::slot::Slot;
-use crate::stats::health_to_python;
-use crate::{batch, keys};
+use crate::shares::{self, Batch};
+use crate::signals::blocking;
+use crate::slot::{Slot, amount_of};
+use crate::stats::{Operation, health_to_python};
+use crate::stored::{GetShare, PutShare, Stored};
+use crate::{batch, keys, signals};
 
 /// The native part of `crossdock.connectors.multi.MultiConnector`.
 #[pyclass(frozen, subclass, module = "crossdock._crossdock")]
@@ -94,6 +99,47 @@ impl Multi {
         keys::multi_key(py).and_then(|class| keys::new_tuple(class, [name, own])).map_err(pass)
     }
 
+    /// Evicts what a batch has written, whatever signals say meanwhile; what resists is in the error. A connector that cannot
+    /// be reached for one object is not waited for again with the next.
+    fn undo<'py>(&self, py: Python<'py>, written: Vec<(usize, Bound<'py, PyAny>)>, error: Error) -> Error {
+        let keys: Result<Vec<_>> = written.into_iter().map(|(place, own)| self.key(py, place, own)).collect();
+        let gone = RefCell::new(Vec::new());
+        let evict = |key: &Bound<'py, PyAny>| {
+            let (place, own) = self.locate(py, key)?;
+            if gone.borrow().contains(&place) {
+                return Err(Error::new(ErrorKind::Unavailable, "the connector cannot be reached"));
+            }
+            let is_gone = |error: &Error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+            let evicted = self.slots[place].evict(py, &own);
+            if evicted.as_ref().is_err_and(is_gone) {
+                gone.borrow_mut().push(place);
+            }
+            evicted
+        };
+        keys.map_or_else(|failed| failed, |keys| signals::cleaning_up(|| evict_all(py, keys, error, evict)))
+    }
+
+    /// Opens every connector that is active here and tests it, in their order: those that wait for other machines at the same
+    /// time, after the others.
+    fn check_each(&self, py: Python<'_>) -> Result<Vec<(usize, Result<Checkup>)>> {
+        self.dispatcher.require_open()?;
+        let lanes = self.dispatcher.lanes();
+        let active = || (0..self.slots.len()).filter(|place| !lanes[*place].dormant);
+        let remote: Vec<(usize, &Stored)> =
+            active().filter_map(|place| Some((place, self.slots[place].remote(py)?))).collect();
+        let is_remote = |place: &usize| remote.iter().any(|(one, _)| one == place);
+        let here = active().filter(|place| !is_remote(place)).map(|place| (place, self.slots[place].check(py)));
+        let mut found: Vec<(usize, Result<Checkup>)> = here.collect();
+        let works = remote.iter().map(|(place, stored)| move || (*place, stored.connector.check()));
+        found.extend(blocking(py, || interrupt::together(works, || ()).0));
+        signals::require_none_raised()?;
+        found.sort_by_key(|(place, _)| *place);
+        let named = |(place, one): (usize, Result<Checkup>)| {
+            (place, one.map_err(|error| error.in_connector(lanes[place].name.clone())))
+        };
+        Ok(found.into_iter().map(named).collect())
+    }
+
     /// The hostname, where somebody has put another function in place of `crossdock.utils.hostname`.
     fn replaced_hostname(&self, py: Python<'_>) -> Result<Option<String>> {
         static UTILS: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
@@ -141,23 +187,22 @@ impl Channel for MultiBase {
         let multi = self.multi()?;
         let hostname = multi.replaced_hostname(py)?;
         let sizes: Vec<u64> = objects.iter().map(|object| size(object)).collect();
-        let write = |shares: &[Share]| -> Vec<_> {
-            let one = |share: &Share| {
-                let objects: Vec<_> = share.items.iter().map(|item| objects[*item]).collect();
-                multi.slots[share.connector].put_batch(py, &objects, options)
-            };
-            shares.iter().map(one).collect()
+        let of = |share: &Share| share.items.iter().map(|item| objects[*item]).collect::<Vec<_>>();
+        let batch = Batch {
+            operation: Operation::PutBatch,
+            alone: |slot: &Slot, share: &Share| slot.put_batch(py, &of(share), options),
+            prepare: |stored, share: &Share| PutShare::prepare(stored, &of(share), options),
+            amount: |share: &Share, _: &[Bound<'py, PyAny>]| {
+                (share.items.len() as u64, share.items.iter().map(|item| sizes[*item]).sum())
+            },
         };
-        let undo = |written: Vec<(usize, Bound<'py, PyAny>)>, error| match written
-            .into_iter()
-            .map(|(place, own)| multi.key(py, place, own))
-            .collect()
-        {
-            Ok(keys) => evict_all(py, keys, error, |key| multi.at(py, key, |slot, own| slot.evict(py, own))),
-            Err(failed) => failed,
-        };
+        let write = |shares: &[Share]| shares::together(py, &multi.slots, shares, &batch);
+        let undo = |written, error| multi.undo(py, written, error);
         let written = multi.dispatcher.put_batch(&sizes, options, hostname.as_deref(), write, undo)?;
-        written.into_iter().map(|(place, own)| multi.key(py, place, own)).collect()
+        match signals::require_none_raised() {
+            Ok(()) => written.into_iter().map(|(place, own)| multi.key(py, place, own)).collect(),
+            Err(interrupted) => Err(multi.undo(py, written, interrupted)),
+        }
     }
 
     fn get<'py>(
@@ -178,14 +223,16 @@ impl Channel for MultiBase {
         let multi = self.multi()?;
         multi.dispatcher.require_open()?;
         let located: Vec<Located<'py>> = keys.iter().map(|key| multi.locate(py, key)).collect::<Result<_>>()?;
-        let read = |shares: &[Share]| -> Vec<_> {
-            let one = |share: &Share| {
-                let own: Vec<_> = share.items.iter().map(|item| located[*item].1.clone()).collect();
-                multi.slots[share.connector].get_batch(py, &own, view)
-            };
-            shares.iter().map(one).collect()
+        let of = |share: &Share| share.items.iter().map(|item| located[*item].1.clone()).collect::<Vec<_>>();
+        let batch = Batch {
+            operation: Operation::GetBatch,
+            alone: |slot: &Slot, share: &Share| slot.get_batch(py, &of(share), view),
+            prepare: |stored, share: &Share| GetShare::prepare(stored, &of(share), view),
+            amount: |_: &Share, found: &[Option<Bound<'py, PyAny>>]| amount_of(found),
         };
-        multi.dispatcher.get_batch(located.iter().map(|(place, _)| *place), read)
+        let read = |shares: &[Share]| shares::together(py, &multi.slots, shares, &batch);
+        let found = multi.dispatcher.get_batch(located.iter().map(|(place, _)| *place), read)?;
+        signals::require_none_raised().map(|()| found)
     }
 
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool> {
@@ -226,6 +273,13 @@ impl Channel for MultiBase {
         options: &PutOptions,
     ) -> Result<()> {
         self.multi()?.at(py, key, |slot, own| slot.set(py, own, object, options))
+    }
+
+    /// What the connectors need together, and what they warn of.
+    fn check(&self, py: Python<'_>) -> Result<Checkup> {
+        let multi = self.multi()?;
+        let name = |place: usize| multi.dispatcher.lanes()[place].name.to_string();
+        checkup::sum(multi.check_each(py)?.into_iter().map(|(place, one)| (name(place), one)))
     }
 
     fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
@@ -333,6 +387,24 @@ impl MultiBase {
             )
         });
         Ok((explanation.route.map(|route| route.to_string()), verdicts.collect()))
+    }
+
+    /// From each name to a `Checkup`, or to the exception that says what is wrong.
+    fn _check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        let found = self.multi().and_then(|multi| Ok((multi, multi.check_each(py)?)));
+        let (multi, found) = found.map_err(|error| raise_in(py, self, error, "check"))?;
+        for (place, one) in found {
+            let shown = match one {
+                Ok(one) => checkup::to_python(py, &one)?,
+                Err(error) => match raise_in(py, self, error, "check") {
+                    raised if is_final(py, &raised) => return Err(raised),
+                    raised => raised.into_value(py).into_bound(py).into_any(),
+                },
+            };
+            all.set_item(&multi.slots[place].name, shown)?;
+        }
+        Ok(all)
     }
 
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -1,6 +1,6 @@
 //! One connector of a multi-connector: open, to be opened at first use, or dormant.
 
-use crossdock::{Error, ErrorKind, Key, PutOptions, Result};
+use crossdock::{Checkup, Error, ErrorKind, Key, PutOptions, Result};
 use once_cell::race::OnceBox;
 use pyo3::exceptions::{PyAttributeError, PyImportError, PyTypeError};
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ use crate::local::LocalBase;
 use crate::multi::MultiBase;
 use crate::object::{Object, size_of};
 use crate::stats::{Operation, Stats};
-use crate::stored::StoredBase;
+use crate::stored::{Stored, StoredBase};
 
 pub(crate) struct Slot {
     pub(crate) name: Py<PyString>,
@@ -98,6 +98,12 @@ impl Child {
     }
 }
 
+/// How many objects were found, and how many bytes they have.
+pub(crate) fn amount_of(found: &[Option<Bound<'_, PyAny>>]) -> (u64, u64) {
+    let objects = || found.iter().flatten();
+    (objects().count() as u64, objects().map(size_of).sum())
+}
+
 impl Slot {
     /// A connector that is open.
     ///
@@ -154,6 +160,19 @@ impl Slot {
         self.child.get().map_or(0, Child::depth)
     }
 
+    /// The connector of the library behind it, if its calls wait for another machine.
+    pub(crate) fn remote(&self, py: Python<'_>) -> Option<&Stored> {
+        match self.child(py).ok()? {
+            Child::Stored(stored) => stored.get().stored().ok().filter(|stored| stored.is_remote()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connector works now, and how. It is opened for that, and nothing is counted.
+    pub(crate) fn check(&self, py: Python<'_>) -> Result<Checkup> {
+        self.child(py)?.channel().check(py)
+    }
+
     /// A key that an error of this connector names.
     pub(crate) fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
         self.child.get().map_or_else(|| Err(no_form(key)), |child| child.channel().shown_key(py, key))
@@ -196,9 +215,8 @@ impl Slot {
         options: &PutOptions,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
         let size = objects.iter().map(|object| object.size() as u64).sum();
-        let count = objects.len() as u64;
         let put = |channel: &dyn Channel| channel.put_batch(py, objects, options);
-        let keys = self.call(py, Operation::PutBatch, put, |_| (count, size));
+        let keys = self.call(py, Operation::PutBatch, put, |keys| (keys.len() as u64, size));
         keys.map_err(|error| in_slot(py, error, self.name.bind(py)))
     }
 
@@ -218,11 +236,7 @@ impl Slot {
         keys: &[Bound<'py, PyAny>],
         view: Option<bool>,
     ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
-        let amount = |found: &Vec<Option<Bound<'py, PyAny>>>| {
-            let objects = || found.iter().flatten();
-            (objects().count() as u64, objects().map(size_of).sum())
-        };
-        self.call(py, Operation::GetBatch, |channel| channel.get_batch(py, keys, view), amount)
+        self.call(py, Operation::GetBatch, |channel| channel.get_batch(py, keys, view), |found| amount_of(found))
     }
 
     pub(crate) fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool> {

@@ -1,7 +1,7 @@
 //! What went through one connector of a multi-connector, and how it fares.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossdock::{Health, Result};
 use pyo3::prelude::*;
@@ -44,6 +44,25 @@ fn add(counter: &AtomicU64, more: u64) -> u64 {
     before
 }
 
+impl Counter {
+    fn took(&self, time: Duration, weight: u64) {
+        let elapsed = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        add(&self.nanoseconds, elapsed.saturating_mul(weight));
+    }
+
+    fn ended(&self, amount: Option<(u64, u64)>) {
+        match amount {
+            Some((objects, bytes)) => {
+                add(&self.objects, objects);
+                add(&self.bytes, bytes);
+            }
+            None => {
+                add(&self.errors, 1);
+            }
+        }
+    }
+}
+
 impl Stats {
     /// Does and counts `work`; `amount` says how many objects, and bytes of them, went through.
     pub(crate) fn count<'py, T>(
@@ -59,20 +78,18 @@ impl Stats {
         let started = add(&counter.operations, 1).is_multiple_of(weight).then(Instant::now);
         let done = work();
         if let Some(started) = started {
-            let elapsed = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            add(&counter.nanoseconds, elapsed.saturating_mul(weight));
+            counter.took(started.elapsed(), weight);
         }
-        match &done {
-            Ok(value) => {
-                let (objects, bytes) = amount(value);
-                add(&counter.objects, objects);
-                add(&counter.bytes, bytes);
-            }
-            Err(_) => {
-                add(&counter.errors, 1);
-            }
-        }
+        counter.ended(done.as_ref().ok().map(amount));
         done
+    }
+
+    /// Counts what another thread has done; `amount` as above, or `None` for a failure.
+    pub(crate) fn record(&self, _py: Python<'_>, operation: Operation, took: Duration, amount: Option<(u64, u64)>) {
+        let counter = &self.0[operation as usize];
+        add(&counter.operations, 1);
+        counter.took(took, 1);
+        counter.ended(amount);
     }
 
     pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossdock::{
-    CloseOptions, Connector, Deferrable, Error, ErrorKind, GcOptions, GetOptions, Key, KeyHint, ObjectKey, PutOptions,
-    Result,
+    Checkup, CloseOptions, Connector, Deferrable, Error, ErrorKind, GcOptions, GetOptions, Key, KeyHint, ObjectKey,
+    PutOptions, Result,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,6 +20,7 @@ use crate::errors::{pass, raise, raise_in, type_error};
 use crate::keys::{ObjectKeys, no_form};
 use crate::object::{NewBytes, NewMemory, Object, view};
 use crate::options::put_options;
+use crate::shares::{self, Task};
 use crate::signals::blocking;
 
 /// What a connector of the library does here besides the contract: reading objects into memory of the caller's.
@@ -71,12 +72,17 @@ impl StoredBase {
         self.0.set(stored).map_err(|_| type_error("the connector was built already"))
     }
 
-    fn stored(&self) -> Result<&Stored> {
+    pub(crate) fn stored(&self) -> Result<&Stored> {
         self.0.get().ok_or_else(|| Error::new(ErrorKind::Closed, "the connector was never built"))
     }
 }
 
 impl Stored {
+    /// Whether its calls wait for another machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.connector.properties().remote
+    }
+
     fn shown<'py>(&self, py: Python<'py>, key: &Key) -> Result<Bound<'py, PyAny>> {
         self.keys.to_python(py, key.as_object()?).map_err(pass)
     }
@@ -101,30 +107,106 @@ impl Stored {
         let found = blocking(py, || self.connector.get_into(key, &mut |size| memory_in(&mut object, size)))?;
         Ok(object.filter(|_| found).map(|object| object.filled(py).into_any()))
     }
+}
 
-    fn read_batch<'py>(&self, py: Python<'py>, keys: &[Key], as_view: bool) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
-        if as_view {
-            let found = blocking(py, || self.connector.get_batch(keys, &GetOptions::view()))?;
-            return found.into_iter().map(|bytes| bytes.map(|bytes| view(py, bytes)).transpose()).collect();
+/// The share of one connector in a batch of puts.
+pub(crate) struct PutShare<'a> {
+    stored: &'a Stored,
+    objects: Vec<Bytes>,
+    options: &'a PutOptions,
+    /// The keys as Python has them, where they were told while others did the work.
+    shown: Option<PyResult<Vec<Py<PyAny>>>>,
+}
+
+impl<'a> PutShare<'a> {
+    pub(crate) fn prepare(stored: &'a Stored, objects: &[&Object<'_>], options: &'a PutOptions) -> Result<Self> {
+        let objects = objects.iter().map(|object| object.to_native()).collect::<Result<_>>()?;
+        Ok(Self { stored, objects, options, shown: None })
+    }
+}
+
+impl Task for PutShare<'_> {
+    type Done = Vec<Key>;
+    type Item<'py> = Bound<'py, PyAny>;
+
+    fn run(&mut self) -> Result<Vec<Key>> {
+        let Self { stored, objects, options, shown } = self;
+        let mut show = |keys: &[ObjectKey]| *shown = Some(Python::attach(|py| stored.shown_all(py, keys)));
+        stored.connector.put_batch_while(objects, options, &mut show)
+    }
+
+    fn finish<'py>(self, py: Python<'py>, keys: Vec<Key>) -> Result<Vec<Bound<'py, PyAny>>> {
+        match self.shown {
+            Some(shown) => Ok(shown.map_err(pass)?.into_iter().map(|key| key.into_bound(py)).collect()),
+            None => keys.iter().map(|key| self.stored.shown(py, key)).collect(),
         }
+    }
+}
+
+/// The share of one connector in a batch of gets.
+pub(crate) struct GetShare<'a> {
+    stored: &'a Stored,
+    keys: Vec<Key>,
+    /// Memory for the objects, unless they are to be views; made here already where their keys are believed.
+    memory: Option<Vec<Option<NewBytes>>>,
+}
+
+/// What was found.
+pub(crate) enum Found {
+    Views(Vec<Option<Bytes>>),
+    /// Whether each object was read into its memory.
+    Read(Vec<bool>),
+}
+
+impl<'a> GetShare<'a> {
+    pub(crate) fn prepare(stored: &'a Stored, keys: &[Bound<'_, PyAny>], view: Option<bool>) -> Result<Self> {
+        stored.connector.require_open()?;
+        let given = keys;
+        let keys: Vec<Key> = keys.iter().map(|key| stored.keys.to_native(key)).collect::<Result<_>>()?;
+        let Some(first) = given.first().filter(|_| !view.unwrap_or(stored.zero_copy)) else {
+            return Ok(Self { stored, keys, memory: None });
+        };
         let mut believed = 0;
         let believe = |key: &Key| match told_size(key)? {
             Some(size) if size <= MAY_LIE && size <= ALL_MAY_LIE - believed => {
                 believed += size;
-                NewBytes::allocate(py, size).map(Some)
+                NewBytes::allocate(first.py(), size).map(Some)
             }
             _ => Ok(None),
         };
-        let mut objects: Vec<Option<NewBytes>> = keys.iter().map(believe).collect::<Result<_>>()?;
-        let found = blocking(py, || {
-            let mut allocate = |place: usize, size| match objects.get_mut(place) {
-                Some(object) => memory_in(object, size),
-                None => Err(Error::new(ErrorKind::Unsupported, "there is no such place in the batch")),
-            };
-            self.connector.get_batch_into(keys, &mut allocate)
-        })?;
-        let objects = objects.into_iter().zip(found);
-        Ok(objects.map(|(object, found)| object.filter(|_| found).map(|object| object.filled(py).into_any())).collect())
+        let memory = keys.iter().map(believe).collect::<Result<_>>()?;
+        Ok(Self { stored, keys, memory: Some(memory) })
+    }
+}
+
+impl Task for GetShare<'_> {
+    type Done = Found;
+    type Item<'py> = Option<Bound<'py, PyAny>>;
+
+    fn run(&mut self) -> Result<Found> {
+        let connector = &self.stored.connector;
+        let Some(memory) = &mut self.memory else {
+            return connector.get_batch(&self.keys, &GetOptions::view()).map(Found::Views);
+        };
+        let mut allocate = |place: usize, size| match memory.get_mut(place) {
+            Some(object) => memory_in(object, size),
+            None => Err(Error::new(ErrorKind::Unsupported, "there is no such place in the batch")),
+        };
+        connector.get_batch_into(&self.keys, &mut allocate).map(Found::Read)
+    }
+
+    fn finish<'py>(self, py: Python<'py>, found: Found) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
+        match found {
+            Found::Views(found) => {
+                found.into_iter().map(|bytes| bytes.map(|bytes| view(py, bytes)).transpose()).collect()
+            }
+            Found::Read(found) => {
+                let objects = self.memory.into_iter().flatten().zip(found);
+                Ok(objects
+                    .map(|(object, found)| object.filter(|_| found).map(|object| object.filled(py).into_any()))
+                    .collect())
+            }
+        }
     }
 }
 
@@ -159,17 +241,7 @@ impl Channel for StoredBase {
         objects: &[&Object<'py>],
         options: &PutOptions,
     ) -> Result<Vec<Bound<'py, PyAny>>> {
-        let stored = self.stored()?;
-        let bytes: Vec<Bytes> = objects.iter().map(|object| object.to_native()).collect::<Result<_>>()?;
-        let mut shown = None;
-        let keys = blocking(py, || {
-            let mut show = |keys: &[ObjectKey]| shown = Some(Python::attach(|py| stored.shown_all(py, keys)));
-            stored.connector.put_batch_while(&bytes, options, &mut show)
-        })?;
-        match shown {
-            Some(shown) => Ok(shown.map_err(pass)?.into_iter().map(|key| key.into_bound(py)).collect()),
-            None => keys.iter().map(|key| stored.shown(py, key)).collect(),
-        }
+        shares::alone(py, PutShare::prepare(self.stored()?, objects, options)?)
     }
 
     fn get<'py>(
@@ -188,10 +260,7 @@ impl Channel for StoredBase {
         keys: &[Bound<'py, PyAny>],
         view: Option<bool>,
     ) -> Result<Vec<Option<Bound<'py, PyAny>>>> {
-        let stored = self.stored()?;
-        stored.connector.require_open()?;
-        let keys: Vec<Key> = keys.iter().map(|key| stored.keys.to_native(key)).collect::<Result<_>>()?;
-        stored.read_batch(py, &keys, view.unwrap_or(stored.zero_copy))
+        shares::alone(py, GetShare::prepare(self.stored()?, keys, view)?)
     }
 
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> Result<bool> {
@@ -228,6 +297,11 @@ impl Channel for StoredBase {
         let stored = self.stored()?;
         let (key, bytes) = (stored.keys.to_native(key)?, object.to_native()?);
         blocking(py, || stored.deferrable()?.set(&key, bytes.clone(), options))
+    }
+
+    fn check(&self, py: Python<'_>) -> Result<Checkup> {
+        let stored = self.stored()?;
+        blocking(py, || stored.connector.check())
     }
 
     fn shown_key<'py>(&self, py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
@@ -425,8 +499,8 @@ impl StoredBase {
     ///     UnavailableError: It does not work; the message says why.
     ///     Others: As `put`, `get` and `evict`.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let checked = self.stored().and_then(|stored| blocking(py, || stored.connector.check()));
-        checkup::to_python(py, &checked.map_err(|error| raise_in(py, self, error, "check"))?)
+        let checked = Channel::check(self, py).map_err(|error| raise_in(py, self, error, "check"))?;
+        checkup::to_python(py, &checked)
     }
 
     /// Remove what killed writers left behind. Objects are never touched.

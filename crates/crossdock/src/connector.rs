@@ -334,7 +334,11 @@ impl Checkup {
 /// What a [`Connector::put_batch`] does when an item fails: evicts `written`, and puts the keys that resist into the
 /// error.
 pub fn undo_batch(connector: &dyn Connector, written: Vec<Key>, error: Error) -> Error {
-    let stuck: Vec<Key> = written.into_iter().filter(|key| connector.evict(key).is_err()).collect();
+    left_behind(error, written.into_iter().filter(|key| connector.evict(key).is_err()).collect())
+}
+
+/// The error of a batch that could not evict these objects again.
+pub(crate) fn left_behind(error: Error, stuck: Vec<Key>) -> Error {
     match stuck.len() {
         0 => error,
         count => error

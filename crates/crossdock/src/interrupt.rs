@@ -30,15 +30,18 @@ thread_local! {
     static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, during which connectors called by this thread ask `ask` now and then.
+/// Does `work`, during which connectors called by this thread ask `ask` now and then, and nobody else.
+///
+/// So `scope(|| false, work)` has it done to its end: for what must be cleaned up.
 pub fn scope<T>(ask: Ask, work: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Ask>);
+    struct Restore(Option<Ask>, Option<Arc<AtomicBool>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             ASK.set(self.0);
+            STOP.set(self.1.take());
         }
     }
-    let _restore = Restore(ASK.replace(Some(ask)));
+    let _restore = Restore(ASK.replace(Some(ask)), STOP.take());
     work()
 }
 
@@ -216,6 +219,13 @@ mod tests {
         let inner = || together([until_told, until_told], || ()).0;
         let outcome = thread::spawn(move || scope(patient, || together([inner, inner], || ())).0).join().unwrap();
         assert_eq!(outcome, [[0, 0], [0, 0]]);
+    }
+
+    #[test]
+    fn what_is_cleaned_up_in_a_thread_is_not_disturbed() {
+        let work = || (until_told(), scope(|| false, check).is_ok(), check().is_err());
+        let (outcome, ()) = thread::spawn(move || scope(patient, || together([work], || ()))).join().unwrap();
+        assert_eq!(outcome, [(0, true, true)]);
     }
 
     #[test]

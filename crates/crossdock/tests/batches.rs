@@ -389,6 +389,30 @@ fn checks_of_remote_connectors_run_at_the_same_time() {
     assert_eq!(found, [("one".to_owned(), true), ("broken".to_owned(), false), ("two".to_owned(), true)]);
 }
 
+#[test]
+fn undoing_waits_once_for_a_connector_that_cannot_be_reached() {
+    let (first, second, multi) = two(small());
+    second.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Full));
+    first.inject(Operation::Evict, Effect::Fail(ErrorKind::Timeout));
+    let error = multi.put_batch(&objects(&["a", "b", "c", "long one"]), &PutOptions::new()).unwrap_err();
+    assert_eq!((error.keys().len(), first.calls(Operation::Evict)), (3, 1));
+}
+
+#[test]
+fn undoing_is_not_interrupted() {
+    let (first, second) = (Arc::new(Contrary::default()), faulty());
+    let multi = MultiConnector::builder()
+        .connector("small", first.clone(), small())
+        .connector("rest", second.clone(), Policy::any())
+        .build()
+        .unwrap();
+    second.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Interrupted));
+    let put = || multi.put_batch(&objects(&["a", "long one"]), &PutOptions::new());
+    let error = interrupt::scope(|| true, put).unwrap_err();
+    assert_eq!((error.kind(), error.keys().len()), (ErrorKind::Interrupted, 0));
+    assert_eq!(format!("{:?}", first.inner), EMPTY);
+}
+
 thread_local! {
     static IS_THE_CALLER: Cell<bool> = const { Cell::new(false) };
 }
@@ -478,6 +502,7 @@ impl Connector for Contrary {
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
+        interrupt::check()?;
         self.inner.evict(key)
     }
 

@@ -16,8 +16,8 @@ use crate::output::{self, Format, plain};
 use crate::setup::Setup;
 
 const AFTER_HELP: &str = "\
-Every connector that is active on this host is opened, and an object of a few bytes is put, got and evicted there. Dormant \
-connectors, whose host pattern does not match this host, are only listed.
+Every connector that is active on this host is opened, and an object of a few bytes is put, got and evicted there; on those \
+of other machines at the same time. Dormant connectors, whose host pattern does not match this host, are only listed.
 
 SURVIVES is the most durable level that the connector reaches now: what an object survives once put has returned.
   process  the end of the process; where a server keeps the objects, a restart of that server too
@@ -30,7 +30,7 @@ Examples:
   crossdock check --format json
 
 Exit codes:
-  0  all is well
+  0  all is well; there may be warnings
   2  the config is wrong, or names classes that only Python can open
   3  a connector or the output fails";
 
@@ -150,7 +150,7 @@ impl Finding {
     /// What is wrong, or should be known, a sentence each.
     fn remarks(&self) -> Vec<String> {
         let dormant = self.dormant.iter().map(|why| format!("dormant: {why}"));
-        let warnings = self.details.iter().flat_map(|details| details.warnings.iter().cloned());
+        let warnings = self.details.iter().flat_map(|details| &details.warnings).map(|text| format!("warning: {text}"));
         self.error.iter().cloned().chain(dormant).chain(warnings).collect()
     }
 
@@ -180,10 +180,12 @@ fn table(setup: &Setup, findings: &[Finding]) -> String {
         return format!("# from {from}\nThe config has no connectors.\n");
     }
     let rows = std::iter::once(HEAD.map(str::to_owned)).chain(findings.iter().map(Finding::row)).collect::<Vec<_>>();
-    let remarks = findings.iter().flat_map(|finding| {
-        finding.remarks().into_iter().map(|remark| format!("{}: {}\n", plain(&finding.name), plain(&remark)))
-    });
-    let remarks: String = remarks.collect();
+    let named = |finding: &Finding| {
+        // The name stands on the first.
+        let names = std::iter::once(finding.name.clone()).chain(std::iter::repeat(String::new()));
+        names.zip(finding.remarks()).collect::<Vec<_>>()
+    };
+    let remarks = output::notes(&findings.iter().flat_map(named).collect::<Vec<_>>());
     let gap = if remarks.is_empty() { "" } else { "\n" };
     let asleep = findings.iter().all(|finding| finding.state == State::Dormant);
     let note = if asleep { "No connector is active on this host: every put fails.\n" } else { "" };

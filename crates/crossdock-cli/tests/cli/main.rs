@@ -1,5 +1,6 @@
 //! The real binary, run as people and scripts run it: in a directory of its own, with an empty environment.
 
+mod check;
 mod common;
 mod config;
 mod evict;

@@ -64,7 +64,7 @@ fn tour(input: &Path, work: &Path) -> Result<()> {
     println!("\nThe config and the objects stay in {} until the next run. To go on by hand:\n", work.display());
     println!("    cargo install --locked --path crates/crossdock-cli");
     println!("    export CROSSDOCK_CONFIG={}", config.display());
-    for command in ["explain --size 3MB --host login1", "explain --size 3MB --subset-tag secret", "config check"] {
+    for command in ["explain --size 3MB --host login1", "explain --size 3MB --subset-tag secret", "check"] {
         println!("    crossdock {command}");
     }
     Ok(())

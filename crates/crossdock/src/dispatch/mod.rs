@@ -387,11 +387,19 @@ impl Dispatcher {
 pub(crate) fn also_failed(first: Option<Error>, next: Error) -> Error {
     match first {
         None => next,
-        // An unknown outcome must stay visible whatever came before it.
-        Some(first) if next.kind() == ErrorKind::Ambiguous => {
+        // An unknown outcome must stay visible whatever came before it, then what the caller wants.
+        Some(first) if leads(next.kind()) > leads(first.kind()) => {
             let keys = first.keys().to_vec();
             next.context(first).with_keys(keys)
         }
         Some(first) => first.with_keys(next.keys().iter().cloned()).context(next),
+    }
+}
+
+fn leads(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Ambiguous => 2,
+        ErrorKind::Interrupted => 1,
+        _ => 0,
     }
 }

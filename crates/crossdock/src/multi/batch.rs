@@ -1,12 +1,14 @@
 //! Batches: each connector gets its share in one call; those that wait for other machines wait at the same time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::MultiConnector;
-use crate::connector::{Connector, undo_batch};
+use crate::connector::{Connector, left_behind};
 use crate::dispatch::Share;
-use crate::error::Result;
-use crate::interrupt::together;
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::key::{Key, MultiKey};
 use crate::options::{GetOptions, PutOptions};
 
@@ -20,11 +22,28 @@ impl MultiConnector {
             })
         };
         let named = |(place, key): (usize, Key)| MultiKey::new(self.name(place).clone(), key);
-        let undo = |written: Vec<_>, error| {
-            undo_batch(self, written.into_iter().map(|written| named(written).into()).collect(), error)
-        };
+        let undo = |written: Vec<_>, error| self.undo(written.into_iter().map(named).collect(), error);
         let written = self.dispatcher.put_batch(&sizes, options, None, write, undo)?;
         Ok(written.into_iter().map(named).collect())
+    }
+
+    /// Evicts what was written, whatever its caller wants meanwhile; what resists is in the error. A connector that cannot be
+    /// reached for one object is not waited for again with the next.
+    fn undo(&self, written: Vec<MultiKey>, error: Error) -> Error {
+        let mut gone: Vec<Arc<str>> = Vec::new();
+        let mut resists = |key: &MultiKey| {
+            if gone.contains(&key.connector_name) {
+                return true;
+            }
+            let evicted = self.evict(key);
+            if evicted.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout))
+            {
+                gone.push(key.connector_name.clone());
+            }
+            evicted.is_err()
+        };
+        let stuck = interrupt::scope(|| false, || written.into_iter().filter(|key| resists(key)).collect::<Vec<_>>());
+        left_behind(error, stuck.into_iter().map(Key::from).collect())
     }
 
     pub(super) fn get_objects<'k>(
@@ -68,7 +87,8 @@ impl MultiConnector {
         }
         let work = &work;
         let elsewhere = remote.iter().map(|turn| move || work(*turn));
-        let (remotely, locally) = together(elsewhere, || here.iter().map(|turn| work(*turn)).collect::<Vec<_>>());
+        let (remotely, locally) =
+            interrupt::together(elsewhere, || here.iter().map(|turn| work(*turn)).collect::<Vec<_>>());
         let turns = remote.into_iter().zip(remotely).chain(here.into_iter().zip(locally));
         let mut outcomes: Vec<(usize, T)> = turns.collect();
         outcomes.sort_by_key(|(turn, _)| *turn);

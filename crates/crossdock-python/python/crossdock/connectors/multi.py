@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, overload
 
 from crossdock._crossdock import MultiBase
+from crossdock.checkup import Checkup
 from crossdock.connectors._managed import Managed
 from crossdock.exceptions import CrossdockError, InvalidConfigError, MultiConnectorError
 from crossdock.policy import Policy, PolicyDict
@@ -331,6 +332,27 @@ class MultiConnector(MultiBase, Managed):
             size_bytes = memoryview(obj).nbytes
         route, verdicts = self._explain(size_bytes, subset_tags, superset_tags)
         return Explanation(route, [Verdict(*verdict) for verdict in verdicts])
+
+    def check(self) -> dict[str, Checkup | Exception]:
+        """Open every connector that is active here and test it: a small object is put, got and evicted.
+
+        Connectors of other machines are tested at the same time. What is wrong with one hides nothing of the others.
+
+        Returns:
+            From each name to what was found, or to the exception that says what is wrong.
+
+        Raises:
+            ClosedError: The connector is closed.
+
+        Example:
+            >>> from crossdock.checkup import Checkup
+            >>> from crossdock.connectors.local import LocalConnector
+            >>> from crossdock.connectors.multi import MultiConnector, Policy
+            >>> found = MultiConnector({'memory': (LocalConnector(), Policy())}).check()
+            >>> isinstance(found['memory'], Checkup), found['memory'].warnings
+            (True, [])
+        """
+        return self._check()
 
     def stats(self) -> dict[str, dict[str, dict[str, Any]]]:
         """What went through each connector since this one was built, and how it fares: `{connector: {operation: figures}}`.
