@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::RedisConnector;
 use super::call::Call;
 use super::connection::Connection;
 use super::failure::{Cause, Failure, Next, Refusal};
 use super::resp::Reply;
-use super::RedisConnector;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
@@ -41,11 +41,12 @@ impl RedisConnector {
         let names = self.names(keys.iter())?;
         let mut written = Vec::new();
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
-        let outcome = self.groups(names)?.into_iter().try_for_each(|group| {
+        let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
             let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
             written.extend(own);
-            elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
+            let call = Call { deadline: Some(deadline), durability: level, ..Call::default() };
+            elsewhere.into_iter().try_for_each(|item| self.store(call, &keys[item], &objects[item], false).map(drop))
         });
         match outcome {
             Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
@@ -62,11 +63,9 @@ impl RedisConnector {
         level: Option<Durability>,
         deadline: Deadline,
     ) -> Result<Vec<usize>> {
-        let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
         let call = Call {
             name: group.first().map(|item| &*item.name),
-            bytes: sizes().sum(),
-            largest: sizes().max().unwrap_or(0),
+            largest: group.iter().map(|item| objects[item.place].len() as u64).max().unwrap_or(0),
             durability: level,
             writes: keys,
             deadline: Some(deadline),
@@ -122,7 +121,7 @@ impl RedisConnector {
         // The call has used up its time, or is wanted no more: this must be quick.
         let is_wanted = error.kind() != ErrorKind::Interrupted;
         let longest = if is_wanted { LONGEST_UNDO } else { UNDO_WHEN_INTERRUPTED };
-        let deadline = Deadline::new((self.options.deadline / 10).min(longest), 0);
+        let deadline = Deadline::new((self.options.deadline / 20).min(longest), 0);
         match interrupt::scope(|| false, || self.evict_all(&all, deadline)) {
             Ok(()) => error.settled(),
             Err(_) => {
@@ -136,7 +135,7 @@ impl RedisConnector {
 
     fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {
         let ids = keys.iter().map(Key::as_object).collect::<Result<Vec<_>>>()?;
-        for group in self.groups(self.names(ids.into_iter())?)? {
+        for group in self.groups(self.names(ids.into_iter())?, deadline)? {
             let call =
                 Call { name: group.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
             let replies = self.call(call, |connection, deadline| {
@@ -145,7 +144,7 @@ impl RedisConnector {
                 replies(connection, group.len(), deadline)
             })?;
             for place in self.elsewhere(&group, replies)? {
-                crate::connector::Connector::evict(self, &keys[place])?;
+                self.evict_within(Some(deadline), &keys[place])?;
             }
         }
         Ok(())
@@ -166,17 +165,19 @@ impl RedisConnector {
         self.require_open()?;
         let wanted: Vec<&ObjectKey> = keys.iter().map(Key::as_object).collect::<Result<_>>()?;
         let names = self.names(wanted.iter().copied())?;
-        let deadline = self.deadline(wanted.iter().filter_map(|key| key.size).sum());
+        // What keys say of sizes may be anything: each object adds its own when it comes.
+        let mut deadline = self.deadline(0);
         let mut found: Vec<Option<M>> = keys.iter().map(|_| None).collect();
-        for group in self.groups(names)? {
+        for group in self.groups(names, deadline)? {
             for window in windows(&group, &wanted) {
                 interrupt::check()?;
-                let outcomes = self.get_window(window, &wanted, options, deadline, &mut allocate)?;
+                let outcomes = self.get_window(window, &wanted, options, &mut deadline, &mut allocate)?;
                 for (Item { place, .. }, outcome) in window.iter().zip(outcomes) {
                     found[*place] = match outcome {
                         Ok(object) => object,
                         Err(refusal) if self.is_elsewhere(&refusal) => {
-                            self.get_into(&keys[*place], options, |size| allocate(*place, size))?
+                            let allocate = &mut |size| allocate(*place, size);
+                            self.read_within(Some(deadline), &keys[*place], options, allocate)?
                         }
                         Err(refusal) => return Err(self.refused(refusal)),
                     };
@@ -191,10 +192,10 @@ impl RedisConnector {
         window: &[Item],
         keys: &[&ObjectKey],
         options: &GetOptions,
-        deadline: Deadline,
+        whole: &mut Deadline,
         allocate: &mut impl FnMut(usize, usize) -> Result<M>,
     ) -> Result<Vec<Result<Option<M>, Refusal>>> {
-        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(*whole), ..Call::default() };
         let integrity = options.integrity.unwrap_or(self.options.integrity);
         self.call(call, |connection, deadline| {
             window.iter().for_each(|item| connection.push(&[b"GET", &item.name]));
@@ -208,7 +209,9 @@ impl RedisConnector {
                     found => found.map(Ok),
                 }
             };
-            window.iter().map(&mut read).collect()
+            let read = window.iter().map(&mut read).collect();
+            *whole = *deadline;
+            read
         })
     }
 
@@ -217,11 +220,11 @@ impl RedisConnector {
     }
 
     /// The items by the node that has them, as far as is known; all together where there is one server.
-    fn groups(&self, items: Vec<Item>) -> Result<Vec<Vec<Item>>> {
+    fn groups(&self, items: Vec<Item>, deadline: Deadline) -> Result<Vec<Vec<Item>>> {
         if !self.options.cluster || items.is_empty() {
             return Ok(if items.is_empty() { Vec::new() } else { vec![items] });
         }
-        let slots = self.slots()?;
+        let slots = self.slots(Some(deadline))?;
         let mut groups: Vec<Vec<Item>> = slots.nodes().iter().map(|_| Vec::new()).collect();
         let mut unserved = Vec::new();
         for item in items {
@@ -250,9 +253,7 @@ pub(super) fn next_object<M: AsMut<[MaybeUninit<u8>]>>(
 ) -> Result<Option<M>, Failure> {
     let Some(size) = connection.object_head(deadline)? else { return Ok(None) };
     key.verify_size(size as u64)?;
-    if key.size.is_none() {
-        deadline.extend_for(size as u64);
-    }
+    deadline.extend_for(size as u64);
     let mut memory = allocate(size)?;
     let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
     key.verify(connection.object(part, deadline)?, integrity)?;

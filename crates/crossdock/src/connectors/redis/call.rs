@@ -24,8 +24,6 @@ pub(super) struct Call<'a> {
     pub(super) node: Option<&'a Endpoint>,
     /// When a call that this is part of must have ended. Without, the call has a deadline of its own.
     pub(super) deadline: Option<Deadline>,
-    /// How many bytes it moves, as far as is known.
-    pub(super) bytes: u64,
     /// The largest object in it, in bytes.
     pub(super) largest: u64,
     pub(super) durability: Option<Durability>,
@@ -56,7 +54,7 @@ impl RedisConnector {
         mut work: impl FnMut(&mut Connection, &mut Deadline) -> Result<T, Failure>,
     ) -> Result<T> {
         let pool = self.pool()?;
-        let mut deadline = call.deadline.unwrap_or_else(|| self.deadline(call.bytes));
+        let mut deadline = call.deadline.unwrap_or_else(|| self.deadline(0));
         let mut course = Course {
             attempts: Attempts::new(deadline, self.options.retries),
             redirections: 0,
@@ -70,6 +68,7 @@ impl RedisConnector {
                 Err(failure) => failure,
             };
             course.is_open |= failure.sent && !call.writes.is_empty();
+            course.attempts.until(deadline);
             if !self.goes_on(&pool, &failure, &mut course) {
                 return Err(self.give_up(&call, failure, &course, &deadline));
             }

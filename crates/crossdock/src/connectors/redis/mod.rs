@@ -30,6 +30,7 @@ use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
 use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
@@ -114,15 +115,26 @@ impl RedisConnector {
         options: &GetOptions,
         mut allocate: impl FnMut(usize) -> Result<M>,
     ) -> Result<Option<M>> {
+        self.read_within(None, key, options, &mut allocate)
+    }
+
+    /// As part of a call whose deadline that is, or as one of its own.
+    fn read_within<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        deadline: Option<Deadline>,
+        key: &Key,
+        options: &GetOptions,
+        allocate: &mut impl FnMut(usize) -> Result<M>,
+    ) -> Result<Option<M>> {
         self.require_open()?;
         let key = key.as_object()?;
         let name = self.name(&key.id)?;
-        let call = Call { name: Some(&name), bytes: key.size.unwrap_or(0), ..Call::default() };
+        let call = Call { name: Some(&name), deadline, ..Call::default() };
         let integrity = options.integrity.unwrap_or(self.options.integrity);
         self.call(call, |connection, deadline| {
             connection.push(&[b"GET", &name]);
             connection.send(deadline)?;
-            next_object(connection, key, integrity, deadline, &mut allocate)
+            next_object(connection, key, integrity, deadline, &mut *allocate)
         })
     }
 
@@ -147,9 +159,9 @@ impl RedisConnector {
     }
 
     /// The map of the cluster.
-    fn slots(&self) -> Result<Arc<Slots>> {
+    fn slots(&self, deadline: Option<Deadline>) -> Result<Arc<Slots>> {
         let pool = self.pool()?;
-        self.call(Call::default(), |_, deadline| pool.slots(&self.options, deadline))
+        self.call(Call { deadline, ..Call::default() }, |_, deadline| pool.slots(&self.options, deadline))
     }
 
     /// The name of an object on the server.
@@ -195,19 +207,12 @@ impl RedisConnector {
         words
     }
 
-    /// Stores an object. Whether it did, where it was to do so only if there was none.
-    fn store(&self, key: &ObjectKey, object: &[u8], level: Option<Durability>, only_if_new: bool) -> Result<bool> {
+    /// Stores an object. Whether it did, where it was to do so only if there was none. `call` has the deadline and the
+    /// durability.
+    fn store(&self, call: Call<'_>, key: &ObjectKey, object: &[u8], only_if_new: bool) -> Result<bool> {
         let name = self.name(&key.id)?;
-        let size = object.len() as u64;
         let writes = [Key::from(key.clone())];
-        let call = Call {
-            name: Some(&name),
-            bytes: size,
-            largest: size,
-            durability: level,
-            writes: &writes,
-            ..Call::default()
-        };
+        let call = Call { name: Some(&name), largest: object.len() as u64, writes: &writes, ..call };
         let conditions = self.conditions(only_if_new);
         let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
         self.call(call, |connection, deadline| {
@@ -222,13 +227,27 @@ impl RedisConnector {
     ///
     /// # Errors
     /// `AlreadyExists`. `false` if it has gone since.
-    fn is_same(&self, key: &ObjectKey, object: &[u8]) -> Result<bool> {
+    fn is_same(&self, deadline: Deadline, key: &ObjectKey, object: &[u8]) -> Result<bool> {
         let bare = ObjectKey::bare(key.id.clone()).into();
-        match self.get(&bare, &GetOptions::default())? {
+        match self.get_within(Some(deadline), &bare, &GetOptions::default())? {
             Some(found) if found == object => Ok(true),
             Some(_) => Err(Error::already_exists(&key.id)),
             None => Ok(false),
         }
+    }
+
+    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
+    fn get_within(&self, deadline: Option<Deadline>, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        let room = self.read_within(deadline, key, options, &mut Room::new)?;
+        // SAFETY: `read_within` has filled what it hands out, which is as large as it was asked for.
+        Ok(room.map(|room| unsafe { room.filled() }))
+    }
+
+    fn evict_within(&self, deadline: Option<Deadline>, key: &Key) -> Result<()> {
+        self.require_open()?;
+        let name = self.name(&key.as_object()?.id)?;
+        let call = Call { name: Some(&name), deadline, writes: std::slice::from_ref(key), ..Call::default() };
+        self.call(call, |connection, deadline| connection.ask(&[b"UNLINK", &name], deadline).map(drop))
     }
 }
 
@@ -275,7 +294,9 @@ impl Connector for RedisConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.require_open()?;
         let key = self.key_of(ObjectId::random(), &object);
-        match self.store(&key, &object, self.level(options), false) {
+        let deadline = Some(self.deadline(object.len() as u64));
+        let call = Call { deadline, durability: self.level(options), ..Call::default() };
+        match self.store(call, &key, &object, false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(self.undo(Vec::new(), error)),
@@ -288,11 +309,8 @@ impl Connector for RedisConnector {
         self.put_all(objects, self.level(options))
     }
 
-    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
-        let room = self.get_into(key, options, Room::new)?;
-        // SAFETY: `get_into` has filled what it hands out, which is as large as it was asked for.
-        Ok(room.map(|room| unsafe { room.filled() }))
+        self.get_within(None, key, options)
     }
 
     #[expect(unsafe_code, reason = "the length of buffers that were filled")]
@@ -311,10 +329,7 @@ impl Connector for RedisConnector {
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
-        self.require_open()?;
-        let name = self.name(&key.as_object()?.id)?;
-        let call = Call { name: Some(&name), writes: std::slice::from_ref(key), ..Call::default() };
-        self.call(call, |connection, deadline| connection.ask(&[b"UNLINK", &name], deadline).map(drop))
+        self.evict_within(None, key)
     }
 
     fn deferrable(&self) -> Option<&dyn Deferrable> {
@@ -380,9 +395,10 @@ impl Deferrable for RedisConnector {
         self.require_open()?;
         let key = key.as_object()?;
         key.require_same(&object, self.options.integrity)?;
-        let only_if_new = self.options.write_once;
+        let deadline = self.deadline(object.len() as u64);
+        let call = Call { deadline: Some(deadline), durability: self.level(options), ..Call::default() };
         for _ in 0..ROUNDS_OF_A_SET {
-            if self.store(key, &object, self.level(options), only_if_new)? || self.is_same(key, &object)? {
+            if self.store(call, key, &object, self.options.write_once)? || self.is_same(deadline, key, &object)? {
                 return Ok(());
             }
         }
