@@ -282,7 +282,7 @@ fn servers_that_talk_nonsense() -> Outcome {
         assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{refused}");
     }
     // One that greets as it should, and then promises more than there is memory for.
-    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n$99999999999999\r\n";
+    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
     let options = RedisOptions::new("127.0.0.1", nonsense(greeting)?).deadline(Duration::from_millis(300)).retries(0);
     let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
     assert_eq!(kind_of(open(&options).get_bytes(&key)), ErrorKind::Unavailable);
@@ -297,7 +297,7 @@ fn a_server_that_trickles() -> Outcome {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut asked = [0; 4096];
-            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n"));
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n+\r\n"));
             let head = greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$100000000\r\n"));
             while head.is_ok() && stream.write_all(&[b'x'; 64]).is_ok() {
                 thread::sleep(Duration::from_millis(5));

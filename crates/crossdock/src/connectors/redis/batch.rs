@@ -1,12 +1,13 @@
 //! Batches: one pipeline, or one for each node of a cluster.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::RedisConnector;
-use super::call::Call;
+use super::call::{Call, Lost};
 use super::connection::Connection;
 use super::failure::{Cause, Failure, Next, Refusal};
 use super::resp::Reply;
@@ -39,18 +40,18 @@ impl RedisConnector {
         let new = ObjectId::several(objects.len()).into_iter().zip(objects);
         let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
-        let mut written = Vec::new();
+        let (mut written, lost) = (Vec::new(), RefCell::default());
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
         let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
-            let elsewhere = self.put_group(&group, &own, objects, level, deadline)?;
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline, &lost)?;
             written.extend(own);
-            let call = Call { deadline: Some(deadline), durability: level, ..Call::default() };
+            let call = Call { deadline: Some(deadline), durability: level, lost: Some(&lost), ..Call::default() };
             elsewhere.into_iter().try_for_each(|item| self.store(call, &keys[item], &objects[item], false).map(drop))
         });
         match outcome {
             Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
-            Err(error) => Err(self.undo(written, error)),
+            Err(error) => Err(self.undo(written, error, &lost.into_inner())),
         }
     }
 
@@ -62,12 +63,14 @@ impl RedisConnector {
         objects: &[Bytes],
         level: Option<Durability>,
         deadline: Deadline,
+        lost: &RefCell<Vec<Lost>>,
     ) -> Result<Vec<usize>> {
         let call = Call {
             name: group.first().map(|item| &*item.name),
             largest: group.iter().map(|item| objects[item.place].len() as u64).max().unwrap_or(0),
             durability: level,
             writes: keys,
+            lost: Some(lost),
             deadline: Some(deadline),
             ..Call::default()
         };
@@ -113,7 +116,7 @@ impl RedisConnector {
 
     /// Evicts what was written before an error, and what the error names as perhaps written, in one pipeline a node. What
     /// resists is in the error.
-    pub(super) fn undo(&self, written: Vec<Key>, error: Error) -> Error {
+    pub(super) fn undo(&self, written: Vec<Key>, error: Error, lost: &[Lost]) -> Error {
         let all = [written.as_slice(), error.keys()].concat();
         if all.is_empty() {
             return error;
@@ -122,7 +125,8 @@ impl RedisConnector {
         let is_wanted = error.kind() != ErrorKind::Interrupted;
         let longest = if is_wanted { LONGEST_UNDO } else { UNDO_WHEN_INTERRUPTED };
         let deadline = Deadline::new((self.options.deadline / 20).min(longest), 0);
-        match interrupt::scope(|| false, || self.evict_all(&all, deadline)) {
+        let evict = || self.cut_off(lost, deadline).and_then(|()| self.evict_all(&all, deadline));
+        match interrupt::scope(|| false, evict) {
             Ok(()) => error.settled(),
             Err(_) => {
                 let count = all.len();
@@ -131,6 +135,18 @@ impl RedisConnector {
                     .with_keys(written)
             }
         }
+    }
+
+    /// Has the servers end connections that were given up: what they still have to say must not come after an eviction.
+    fn cut_off(&self, lost: &[Lost], deadline: Deadline) -> Result<()> {
+        lost.iter().try_for_each(|Lost { endpoint, client }| {
+            let Some(client) = client else {
+                let message = "the server does not tell which of its connections is ours";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            };
+            let call = Call { node: Some(endpoint), deadline: Some(deadline), ..Call::default() };
+            self.call(call, |connection, deadline| connection.ask(&client.to_kill(), deadline).map(drop))
+        })
     }
 
     fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {

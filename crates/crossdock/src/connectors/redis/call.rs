@@ -1,11 +1,14 @@
 //! One call: a connection, attempts at it until the deadline, and what to say when none succeeds.
 
+use std::cell::RefCell;
+
 use super::RedisConnector;
 use super::cluster::redirected;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Cause, Failure, Next};
 use super::pool::Pool;
+use super::server::Client;
 use crate::config::{format_duration, format_size};
 use crate::deadline::{Attempts, Deadline};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +32,14 @@ pub(super) struct Call<'a> {
     pub(super) durability: Option<Durability>,
     /// What it writes or removes: the keys of an outcome that is not known.
     pub(super) writes: &'a [Key],
+    /// Where to note connections that were given up while writes may have been on their way.
+    pub(super) lost: Option<&'a RefCell<Vec<Lost>>>,
+}
+
+/// A connection that was given up. What it was to carry may still arrive, and be carried out then.
+pub(super) struct Lost {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: Option<Client>,
 }
 
 /// What has happened to a call so far.
@@ -96,6 +107,10 @@ impl RedisConnector {
             return Err(refused.into());
         }
         let done = work(&mut connection, deadline);
+        if let (Err(Failure { sent: true, .. }), Some(lost)) = (&done, call.lost) {
+            let (endpoint, client) = (connection.endpoint().clone(), connection.client().cloned());
+            lost.borrow_mut().push(Lost { endpoint, client });
+        }
         if matches!(&done, Ok(_) | Err(Failure { cause: Cause::Refused(_), .. })) {
             pool.give_back(connection);
         }

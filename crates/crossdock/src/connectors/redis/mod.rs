@@ -21,6 +21,7 @@ mod stream;
 mod tls;
 mod url;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -207,8 +208,8 @@ impl RedisConnector {
         words
     }
 
-    /// Stores an object. Whether it did, where it was to do so only if there was none. `call` has the deadline and the
-    /// durability.
+    /// Stores an object. Whether it did, where it was to do so only if there was none. `call` has the deadline, the durability,
+    /// and where to note what was lost.
     fn store(&self, call: Call<'_>, key: &ObjectKey, object: &[u8], only_if_new: bool) -> Result<bool> {
         let name = self.name(&key.id)?;
         let writes = [Key::from(key.clone())];
@@ -294,12 +295,15 @@ impl Connector for RedisConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.require_open()?;
         let key = self.key_of(ObjectId::random(), &object);
+        let lost = RefCell::default();
         let deadline = Some(self.deadline(object.len() as u64));
-        let call = Call { deadline, durability: self.level(options), ..Call::default() };
+        let call = Call { deadline, durability: self.level(options), lost: Some(&lost), ..Call::default() };
         match self.store(call, &key, &object, false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(self.undo(Vec::new(), error)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Err(self.undo(Vec::new(), error, &lost.into_inner()))
+            }
             Err(error) => Err(error),
         }
     }
