@@ -59,18 +59,19 @@ torture: ## The reliability table with its full counts (a quarter of an hour)
 lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	for features in "" local file redis "redis-tls local" "local file testing"; do \
+	for features in "" local file redis "redis-tls local" s3 "gcs azure http" "local file testing"; do \
 		$(CARGO) clippy -p crossdock --no-default-features --features "$$features" --quiet -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet
 	$(VENV)/bin/python -m ruff check --quiet
 	$(VENV)/bin/python -m ruff format --check --quiet
 
-bench: wheel ## Against the targets: what routing adds to a put, and the Python package beside ProxyStore
+bench: wheel servers ## Against the targets: routing, Redis beside a bare socket, the Python package beside ProxyStore and obstore
 	$(CARGO) bench --quiet -p crossdock-bench --bench routing
+	$(CARGO) bench --quiet -p crossdock-bench --bench quota
 	$(CARGO) run --release --quiet -p crossdock-bench
 	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 numpy matplotlib
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis obstore numpy matplotlib
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py
 

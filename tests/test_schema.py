@@ -13,6 +13,8 @@ GOOD = [
     '[connectors.a]\ntype = "file"\ndir = "/x"\ndurability = "host"\npolicy = { max_size_bytes = "64 MiB" }',
     '[connectors.a]\ntype = "file"\nstore_dir = "/x"\nclear = true\nbuffering = -1',
     '[connectors.a]\ntype = "local"\npolicy = { host_pattern = ["a", "b"], priority = -3, fallback = true }',
+    '[connectors.a]\ntype = "local"\npolicy = { max_failures = 0, cooldown = "1500 ms" }',
+    '[connectors.a]\ntype = "local"\npolicy = { cooldown = 0.5 }',
     '[connectors.m]\ntype = "multi"\n[connectors.m.connectors.a]\ntype = "local"',
     '{"a": ["proxystore.connectors.local.LocalConnector", {}, {"max_size_bytes": 9223372036854775807}]}',
     '{"connectors": ["proxystore.connectors.local.LocalConnector", {}, {"host_pattern": null}]}',

@@ -1,4 +1,4 @@
-"""crossdock against ProxyStore, in one run and in turn: `make bench`, or `python compare.py --quick`.
+"""crossdock against ProxyStore and others, in one run and in turn: `make bench`, or `python compare.py --quick`.
 
 Both do the same work on the same machine a moment apart, so what slows the machine down slows both down. What counts is
 the ratio of the medians; the brackets are quartiles over the rounds. A missed target is printed first and is no failure
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -26,12 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import services
 from report import Points, Row, plots, quartiles, size, table, timed
+from turns import Work, asking, asking_in_turn, calls_for, putting, repeated, take_turns
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE.parents[2] / 'target' / 'bench'
@@ -49,73 +49,27 @@ class Plan:
     turn: float
     processes: int
     peak: int
+    # What the peaks of Redis are taken with.
+    peaks_of_redis: tuple[int, ...]
     sizes: tuple[int, ...]
 
 
-FULL = Plan(rounds=41, turn=0.015, processes=60, peak=1_000_000_000, sizes=(10, 1_000, 100_000, 1_000_000, 10_000_000))
-QUICK = Plan(rounds=9, turn=0.005, processes=12, peak=250_000_000, sizes=(10, 1_000, 100_000, 1_000_000))
-
-
-@dataclasses.dataclass
-class Work:
-    """What a contestant does in its turn: `time(calls)` gives the seconds of that many calls, `after` cleans up."""
-
-    time: Callable[[int], float]
-    after: Callable[[], None] = lambda: None
-
-    def turn(self, calls: int) -> float:
-        try:
-            return self.time(calls) / calls
-        finally:
-            self.after()
-
-
-def take_turns(works: dict[str, Work], rounds: int, calls: int) -> dict[str, list[float]]:
-    """Seconds a call, for each contestant and round. The first round warms up, and every other one goes backwards."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for count in range(rounds + 1):
-        for name in sorted(works, reverse=bool(count % 2)):
-            taken = works[name].turn(calls)
-            if count > 0:
-                seconds[name].append(taken)
-    gc.collect()
-    return seconds
-
-
-def calls_for(works: dict[str, Work], turn: float, most: int) -> int:
-    """As many calls as the slower contestant does in one turn."""
-    for _ in range(2):  # the first call warms up
-        slowest = max(work.turn(1) for work in works.values())
-    return max(1, min(most, round(turn / slowest)))
-
-
-def putting(connector: Any, obj: bytes) -> Work:
-    """Puts, and evicts outside of the time, so that memory and directories stay small."""
-    keys: list[Any] = []
-
-    def clean() -> None:
-        for key in keys:
-            connector.evict(key)
-        keys.clear()
-
-    names = {'keep': keys.append, 'put': connector.put, 'obj': obj}
-    return Work(timeit.Timer('keep(put(obj))', globals=names).timeit, clean)
-
-
-def asking(call: Callable[..., Any], key: Any, **options: Any) -> Work:
-    """Asks for the same object again and again."""
-    given = ''.join(f', {name}={value!r}' for name, value in options.items())
-    return Work(timeit.Timer(f'call(key{given})', globals={'call': call, 'key': key}).timeit)
-
-
-def repeated(work: Work, times: int) -> Work:
-    """Each call stands for many: a single short one would show how cold the large copy before it left the caches."""
-    return Work(lambda calls: work.time(calls * times) / times, work.after)
-
-
-def asking_in_turn(call: Callable[..., Any], keys: list[Any]) -> Work:
-    key = itertools.cycle(keys).__next__
-    return Work(timeit.Timer('call(key())', globals={'call': call, 'key': key}).timeit)
+FULL = Plan(
+    rounds=41,
+    turn=0.015,
+    processes=60,
+    peak=1_000_000_000,
+    peaks_of_redis=(100_000_000, 1_000_000_000),
+    sizes=(10, 1_000, 100_000, 1_000_000, 10_000_000),
+)
+QUICK = Plan(
+    rounds=9,
+    turn=0.005,
+    processes=12,
+    peak=250_000_000,
+    peaks_of_redis=(100_000_000,),
+    sizes=(10, 1_000, 100_000, 1_000_000),
+)
 
 
 class Bench:
@@ -255,21 +209,28 @@ class Bench:
         if free_memory() < 2.5 * count or shutil.disk_usage(MEMORY).free < 1.2 * count:
             needs = f'needs {size(2.5 * count)} of memory and {size(1.2 * count)} in {MEMORY}'
             return self.skip(f'{group} ({size(count)})', needs)
+        with tempfile.TemporaryDirectory(dir=MEMORY, prefix='crossdock-bench-') as directory:
+            places = {package: str(pathlib.Path(directory) / package) for package in PACKAGES.values()}
+            self.peak(group, 'File on tmpfs', 'file', places, count, 1.05)
+
+    def peak(self, group: str, what: str, kind: str, places: dict[str, str], count: int, target: float) -> None:
+        """A row for putting and one for getting; `places` is where each package keeps the object."""
         ratios: dict[str, dict[str, float]] = {'put': {}, 'get': {}}
         for name, package in PACKAGES.items():
-            with tempfile.TemporaryDirectory(dir=MEMORY, prefix='crossdock-bench-') as directory:
-                argument = str(count)
-                for work, found in ratios.items():
-                    command = [sys.executable, str(HERE / 'peak.py'), package, work, directory, argument]
-                    run = subprocess.run(command, capture_output=True, text=True, check=False)
-                    if run.returncode != 0:
-                        return self.skip(group, f'{package} {work} ended with {run.returncode}: {run.stderr[-300:]}')
-                    answer = json.loads(run.stdout)
-                    found[name], argument = answer['ratio'], json.dumps(answer['key'])
+            argument = str(count)
+            for work, found in ratios.items():
+                command = [sys.executable, str(HERE / 'peak.py'), package, kind, work, places[package], argument]
+                run = subprocess.run(command, capture_output=True, text=True, check=False)
+                if run.returncode != 0:
+                    return self.skip(group, f'{package} {work} ended with {run.returncode}: {run.stderr[-300:]}')
+                answer = json.loads(run.stdout)
+                found[name], argument = answer['ratio'], json.dumps(answer['key'])
         for work, found in ratios.items():
             theirs, ours = found.values()
-            what = f'{work}, {size(count)}, File on tmpfs'
-            self.rows.append(Row(group, what, f'{theirs:.3f}', f'{ours:.3f}', ours, 1.05, at_most=True))
+            row = Row(
+                group, f'{work}, {size(count)}, {what}', f'{theirs:.3f}', f'{ours:.3f}', ours, target, at_most=True
+            )
+            self.rows.append(row)
 
     def threads(self, directory: pathlib.Path) -> None:
         """The same objects put by one thread and by four."""
@@ -386,10 +347,13 @@ def main() -> None:
         if os.access(MEMORY, os.W_OK):
             bench.peaks()
             bench.threads(temporary(MEMORY))
+        services.redis(bench)
+        services.s3(bench)
 
     cores = len(os.sched_getaffinity(0))
     versions = ', '.join(f'{package} {importlib.metadata.version(package)}' for package in PACKAGES.values())
     print(f'{versions}; Python {platform.python_version()}; {cores} cores; {plan.rounds} rounds in turn.')
+    print('The other is ProxyStore where no other is named.')
     print(f'Medians, with quartiles in brackets. {time.monotonic() - started:.0f} s in all, load {load:.1f} before.\n')
     missed = [row for row in bench.rows if row.missed]
     print(f'{len(missed)} of {sum(row.target is not None for row in bench.rows)} targets missed.')

@@ -1,7 +1,9 @@
 """Run by compare.py as a process of its own: by how much memory rises, at its peak, over one put or one get.
 
-peak.py PACKAGE put DIRECTORY BYTES      makes the object, so the object itself is one times its size
-peak.py PACKAGE get DIRECTORY KEY        the key as JSON
+peak.py PACKAGE KIND put PLACE BYTES     makes the object, so the object itself is one times its size
+peak.py PACKAGE KIND get PLACE KEY       the key as JSON
+
+KIND is file, and PLACE a directory; or redis, and a port.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ def memory(field: str) -> int:
 
 
 def main() -> None:
-    package, work, directory, argument = sys.argv[1:]
-    module = importlib.import_module(f'{package}.connectors.file')
-    connector = module.FileConnector(directory, clear=False)
+    package, kind, work, place, argument = sys.argv[1:]
+    module = importlib.import_module(f'{package}.connectors.{kind}')
+    if kind == 'file':
+        connector, key_class = module.FileConnector(place, clear=False), module.FileKey
+    else:
+        connector, key_class = module.RedisConnector('127.0.0.1', int(place)), module.RedisKey
     # What is loaded at the first call is not the object's.
     small = connector.put(b'small')
     connector.get(small)
@@ -33,7 +38,7 @@ def main() -> None:
         obj = b'x' * int(argument)
         key = connector.put(obj)
     else:
-        key = module.FileKey(*json.loads(argument))
+        key = key_class(*json.loads(argument))
         obj = connector.get(key)
     over = memory('VmHWM') - before
     print(json.dumps({'ratio': over / len(obj), 'key': list(key)}))

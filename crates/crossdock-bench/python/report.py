@@ -81,7 +81,7 @@ def timed(group: str, what: str, theirs: list[float], ours: list[float], target:
 
 
 def table(rows: list[Row]) -> str:
-    head = ['', 'ProxyStore', 'crossdock', 'ratio', 'target', '']
+    head = ['', 'the other', 'crossdock', 'ratio', 'target', '']
     cells = [head, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
 
@@ -111,7 +111,7 @@ def plots(curves: dict[str, dict[str, Points]], directory: pathlib.Path) -> list
 
     # So that the same figures give the same file.
     matplotlib.rcParams['svg.hashsalt'] = 'crossdock'
-    colors = {'ProxyStore': '#888888', 'crossdock': '#0b6e99'}
+    colors = {'ProxyStore': '#888888', 'obstore': '#b8860b', 'crossdock': '#0b6e99'}
     styles = {'put': '-', 'get': '--', 'exists': ':', 'get as a view': '-.'}
     written = []
     for channel, lines in curves.items():

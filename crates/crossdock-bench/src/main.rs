@@ -1,4 +1,7 @@
-//! What routing adds to a bare `Connector::put`, against its targets. Run with `make bench`.
+//! What routing adds to a bare `Connector::put`, and the Redis connector to a bare round trip, against their targets. Run
+//! with `make bench`.
+
+mod redis;
 
 use std::cell::RefCell;
 
@@ -94,6 +97,7 @@ fn main() {
         println!("{what:<40} {:>24} {:>24} {verdict}", quartiles(all), quartiles(more));
     }
     reads(&bare, &multis[1], &object);
+    missed += redis::compare();
     println!("\n{missed} targets missed");
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, config, evict, exists, explain, gc, get, put};
+use crate::commands::{check, completions, config, evict, exists, explain, gc, get, put};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::globals::Globals;
@@ -18,7 +18,7 @@ Examples:
   crossdock get \"$key\" -o copy.npy       read it, on any host with the same config
   make-data | crossdock put - | ssh host2 crossdock get - > data
   crossdock explain --size 3MB --host nid0042
-  crossdock config check
+  crossdock check
 
 Exit codes:
   0  done, or the answer is yes
@@ -49,6 +49,7 @@ enum Command {
     Exists(exists::Arguments),
     Evict(evict::Arguments),
     Explain(explain::Arguments),
+    Check(check::Arguments),
     Gc(gc::Arguments),
     #[command(subcommand)]
     Config(config::Command),
@@ -78,6 +79,7 @@ fn dispatch(globals: &Globals, command: &Command) -> Result<Exit, Failure> {
         Command::Exists(arguments) => exists::run(globals, arguments),
         Command::Evict(arguments) => evict::run(globals, arguments),
         Command::Explain(arguments) => explain::run(globals, arguments),
+        Command::Check(check::Arguments {}) => check::run(globals),
         Command::Gc(arguments) => gc::run(globals, arguments),
         Command::Config(command) => config::run(globals, command),
         Command::Completions(arguments) => completions::run::<Cli>(arguments),

@@ -97,6 +97,18 @@ pub(crate) fn plain(text: &str) -> String {
     escaped
 }
 
+/// Rows of as many cells, in columns; each cell on one line.
+pub(crate) fn grid<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| plain(cell))).collect();
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(widest);
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Two columns, each cell on one line.
 pub(crate) fn columns(rows: &[(String, String)]) -> String {
     let rows: Vec<(String, String)> = rows.iter().map(|(left, right)| (plain(left), plain(right))).collect();

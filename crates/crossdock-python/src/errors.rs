@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crossdock::{Error, ErrorKind, Key};
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -75,7 +75,7 @@ fn raise_with<'py>(py: Python<'py>, error: &Error, shown: impl Fn(&Key) -> PyRes
     };
     let passing = || Baggage::of(error)?.raised.as_ref().map(|raised| raised.clone_ref(py));
     let outcome = match signals::take_raised(error).or_else(passing) {
-        Some(raised) => noted(py, &raised, &left).map(|()| raised),
+        Some(raised) => noted(py, &raised, error, &left).map(|()| raised),
         None => exception(py, error, left),
     };
     outcome.unwrap_or_else(|failed| failed)
@@ -93,13 +93,15 @@ fn left_behind<'py>(
     Ok(keys)
 }
 
-/// An exception that is not ours stays as it is, but for a note about what is left behind.
-fn noted(py: Python<'_>, raised: &PyErr, left: &Bound<'_, PyList>) -> PyResult<()> {
+/// An exception that passes through stays as it is, but for notes about what else has failed, and what is left behind.
+fn noted(py: Python<'_>, raised: &PyErr, error: &Error, left: &Bound<'_, PyList>) -> PyResult<()> {
+    let note = |text: String| raised.value(py).call_method1(intern!(py, "add_note"), (text,)).map(drop);
+    let others = error.message().strip_prefix(&raised.to_string()).and_then(|others| others.strip_prefix("; "));
+    others.map_or(Ok(()), |others| note(format!("crossdock: {others}")))?;
     if left.is_empty() {
         return Ok(());
     }
-    let note = format!("crossdock: these objects may have been written and could not be evicted: {}", left.repr()?);
-    raised.value(py).call_method1(intern!(py, "add_note"), (note,)).map(drop)
+    note(format!("crossdock: these objects may have been written and could not be evicted: {}", left.repr()?))
 }
 
 fn exception(py: Python<'_>, error: &Error, left: Bound<'_, PyList>) -> PyResult<PyErr> {
@@ -117,10 +119,10 @@ fn exception(py: Python<'_>, error: &Error, left: Bound<'_, PyList>) -> PyResult
     Ok(raised)
 }
 
-/// What a Python connector raised, as an error. Only our own exceptions say what was written; after any other the outcome
-/// of a put is not known, so that it goes nowhere else.
+/// What a Python connector raised, as an error. Only our own exceptions say what was written; after any other the put goes
+/// nowhere else.
 pub(crate) fn from_python(py: Python<'_>, raised: PyErr) -> Error {
-    let kind = kind_of(py, &raised).unwrap_or(ErrorKind::Ambiguous);
+    let kind = kind_of(py, &raised).unwrap_or_else(|| kind_of_foreign(py, &raised));
     let message = raised.to_string();
     Error::new(kind, message).with_source(Baggage { raised: Some(raised), ..Baggage::default() })
 }
@@ -132,6 +134,18 @@ fn kind_of(py: Python<'_>, raised: &PyErr) -> Option<ErrorKind> {
     }
     let kind: String = raised.value(py).getattr("kind").ok()?.extract().ok()?;
     ErrorKind::from_word(&kind)
+}
+
+/// The outcome is not known, which counts against the health of the connector; but not what its caller has done wrong, or
+/// wanted.
+fn kind_of_foreign(py: Python<'_>, raised: &PyErr) -> ErrorKind {
+    if is_final(py, raised) {
+        ErrorKind::Interrupted
+    } else if raised.is_instance_of::<PyTypeError>(py) || raised.is_instance_of::<PyValueError>(py) {
+        ErrorKind::InvalidKey
+    } else {
+        ErrorKind::Ambiguous
+    }
 }
 
 /// Whether nobody may hold this up: Ctrl-C and its like.

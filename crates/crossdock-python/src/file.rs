@@ -50,6 +50,7 @@ pub(crate) fn open_file(
     allow_foreign_owner: bool,
     make_dir: bool,
     write_once: bool,
+    max_total_bytes: Option<u64>,
     zero_copy: bool,
 ) -> PyResult<String> {
     let options = if dir.contains("${") {
@@ -64,6 +65,10 @@ pub(crate) fn open_file(
         .allow_foreign_owner(allow_foreign_owner)
         .make_dir(make_dir)
         .write_once(write_once);
+    let options = match max_total_bytes {
+        Some(bytes) => options.max_total_bytes(bytes),
+        None => options,
+    };
     let open = || match clear {
         Some(_) if make_dir => FileConnector::open(&options),
         _ => FileConnector::attach(&options),

@@ -15,6 +15,7 @@ mod keys;
 mod local;
 mod multi;
 mod object;
+mod object_store;
 mod options;
 mod policy;
 mod redis;
@@ -44,6 +45,7 @@ fn _crossdock(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stored::StoredBase>()?;
     module.add_function(wrap_pyfunction!(hostname, module)?)?;
     module.add_function(wrap_pyfunction!(file::open_file, module)?)?;
+    module.add_function(wrap_pyfunction!(object_store::open_object_store, module)?)?;
     module.add_function(wrap_pyfunction!(redis::open_redis, module)?)?;
     module.add_function(wrap_pyfunction!(multi::read_tags, module)?)?;
     module.add_function(wrap_pyfunction!(text::read_config, module)?)?;

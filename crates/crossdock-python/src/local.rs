@@ -71,16 +71,13 @@ impl Local {
         keys::local_key(py).and_then(|class| keys::new_tuple(class, [id.into_any()])).map_err(pass)
     }
 
-    /// Takes `size` bytes of the quota.
-    fn reserve(&self, size: u64) -> Result<()> {
-        let used = self.used.load(Ordering::Relaxed);
-        let sum = used.saturating_add(size);
+    /// The count with `size` bytes in place of `freed` ones.
+    fn with_room(&self, size: u64, freed: u64) -> Result<u64> {
+        let others = self.used.load(Ordering::Relaxed).saturating_sub(freed);
+        let sum = others.saturating_add(size);
         match self.max_total_bytes {
-            Some(max) if sum > max => Err(Error::over_quota(size, used, max)),
-            _ => {
-                self.used.store(sum, Ordering::Relaxed);
-                Ok(())
-            }
+            Some(max) if sum > max && size > freed => Err(Error::over_quota(size, others, max)),
+            _ => Ok(sum),
         }
     }
 
@@ -89,7 +86,7 @@ impl Local {
     }
 
     /// Puts an object in place of the one that is there, if one is. The bytes were made before anybody looked: in between,
-    /// no other thread gets a turn.
+    /// no other thread gets a turn, unless the store is the caller's and lets it.
     fn insert<'py>(
         &self,
         py: Python<'py>,
@@ -97,12 +94,13 @@ impl Local {
         bytes: &Bound<'py, PyBytes>,
         present: Option<&Bound<'py, PyAny>>,
     ) -> Result<()> {
-        let freed = present.map_or(0, size_of);
-        self.release(freed);
-        self.reserve(bytes.as_bytes().len() as u64).inspect_err(|_| {
+        let (size, freed) = (bytes.as_bytes().len() as u64, present.map_or(0, size_of));
+        self.used.store(self.with_room(size, freed)?, Ordering::Relaxed);
+        self.store.set(py, key, bytes).map_err(|raised| {
             self.used.store(self.used.load(Ordering::Relaxed).saturating_add(freed), Ordering::Relaxed);
-        })?;
-        self.store.set(py, key, bytes).map_err(pass)
+            self.release(size);
+            pass(raised)
+        })
     }
 
     fn handed_out<'py>(&self, object: Bound<'py, PyAny>, view: Option<bool>) -> Result<Bound<'py, PyAny>> {

@@ -18,6 +18,7 @@ use crate::object::Object;
 use crate::options::{put_options, tags};
 use crate::policy::{CompiledPolicy, parse_size};
 use crate::slot::Slot;
+use crate::stats::health_to_python;
 use crate::{batch, keys};
 
 /// The native part of `crossdock.connectors.multi.MultiConnector`.
@@ -126,7 +127,8 @@ impl Channel for MultiBase {
         let multi = self.multi()?;
         let hostname = multi.replaced_hostname(py)?;
         let request = request(Some(size(object)), options, hostname.as_deref());
-        let (place, own) = multi.dispatcher.put(&request, |place| Some(multi.slots[place].put(py, object, options)))?;
+        let (place, own) =
+            multi.dispatcher.put(&request, |place, _| Some(multi.slots[place].put(py, object, options)))?;
         multi.key(py, place, own)
     }
 
@@ -204,7 +206,7 @@ impl Channel for MultiBase {
         let hostname = multi.replaced_hostname(py)?;
         let request = request(object.map(size), options, hostname.as_deref());
         let mut cannot = Vec::new();
-        let made = multi.dispatcher.new_key(&request, |place| {
+        let made = multi.dispatcher.new_key(&request, |place, _| {
             let made = multi.slots[place].new_key(py, object, options).transpose();
             if made.is_none() {
                 cannot.push(multi.dispatcher.lanes()[place].name.clone());
@@ -304,7 +306,7 @@ impl MultiBase {
         Ok(self.built(py)?.slot(place)?.opened(py))
     }
 
-    /// `(route, [(connector, accepts, [reason])])`.
+    /// `(route, [(connector, accepts, [reason], skipped)])`.
     #[expect(clippy::type_complexity, reason = "taken apart at once, in Python")]
     fn _explain(
         &self,
@@ -312,7 +314,7 @@ impl MultiBase {
         size_bytes: Option<&Bound<'_, PyAny>>,
         subset_tags: &Bound<'_, PyAny>,
         superset_tags: &Bound<'_, PyAny>,
-    ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>)>)> {
+    ) -> PyResult<(Option<String>, Vec<(String, bool, Vec<String>, Option<String>)>)> {
         let multi = self.built(py)?;
         let mut options = PutOptions::new();
         // One frame of our own Python code is in between.
@@ -323,15 +325,23 @@ impl MultiBase {
         let explanation = multi.dispatcher.explain(&request(size_bytes, &options, hostname.as_deref()));
         let verdicts = explanation.verdicts.into_iter().map(|verdict| {
             let reasons = verdict.reasons.iter().map(ToString::to_string).collect();
-            (verdict.connector.to_string(), verdict.accepts, reasons)
+            (
+                verdict.connector.to_string(),
+                verdict.accepts,
+                reasons,
+                verdict.skipped.map(|skipped| skipped.to_string()),
+            )
         });
         Ok((explanation.route.map(|route| route.to_string()), verdicts.collect()))
     }
 
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let multi = self.built(py)?;
         let all = PyDict::new(py);
-        for slot in &self.built(py)?.slots {
-            all.set_item(&slot.name, slot.stats.to_python(py)?)?;
+        for (slot, health) in multi.slots.iter().zip(multi.dispatcher.health()) {
+            let stats = slot.stats.to_python(py)?;
+            stats.set_item(intern!(py, "health"), health_to_python(py, &health)?)?;
+            all.set_item(&slot.name, stats)?;
         }
         Ok(all)
     }

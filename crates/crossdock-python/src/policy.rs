@@ -1,5 +1,7 @@
 //! Policies: checked and compiled once, asked often.
 
+use std::time::Duration;
+
 use crossdock::{Policy, Request};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -25,6 +27,8 @@ impl CompiledPolicy {
         subset_tags: &Bound<'_, PyAny>,
         superset_tags: &Bound<'_, PyAny>,
         fallback: bool,
+        max_failures: &Bound<'_, PyAny>,
+        cooldown: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let mut builder = Policy::builder()
             .priority(parse_priority(priority)?)
@@ -32,7 +36,9 @@ impl CompiledPolicy {
             .max_size_bytes(parse_size("max_size_bytes", max_size_bytes)?)
             .subset_tags(tags("subset_tags", Some(subset_tags), 2)?)
             .superset_tags(tags("superset_tags", Some(superset_tags), 2)?)
-            .fallback(fallback);
+            .fallback(fallback)
+            .max_failures(parse_max_failures(max_failures)?)
+            .cooldown(parse_cooldown(cooldown)?);
         builder = match host_pattern {
             None => builder,
             Some(pattern) => match pattern.cast::<PyString>() {
@@ -90,6 +96,22 @@ fn parse_priority(given: &Bound<'_, PyAny>) -> PyResult<i64> {
         return Err(type_error(format!("priority must be a whole number, not {}", type_name(given))));
     }
     given.extract().map_err(|_| PyValueError::new_err("priority must fit in 64 bits"))
+}
+
+fn parse_max_failures(given: &Bound<'_, PyAny>) -> PyResult<u32> {
+    if !given.is_instance_of::<PyInt>() {
+        return Err(type_error(format!("max_failures must be a whole number, not {}", type_name(given))));
+    }
+    let wrong = |_| PyValueError::new_err("max_failures must be a number from 0 (never skipped) to 4294967295");
+    given.extract().map_err(wrong)
+}
+
+fn parse_cooldown(given: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    if !given.is_instance_of::<PyInt>() && !given.is_instance_of::<PyFloat>() {
+        return Err(type_error(format!("cooldown must be a number of seconds, not {}", type_name(given))));
+    }
+    let wrong = || PyValueError::new_err(format!("cooldown must be a number of seconds from 0 to 2^64, not {given}"));
+    given.extract().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(wrong)
 }
 
 /// A size in bytes. Sizes beyond all objects count as the largest there is, whole floats such as 1e6 as what they are.

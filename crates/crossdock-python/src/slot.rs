@@ -26,6 +26,13 @@ pub(crate) struct Slot {
     pub(crate) stats: Stats,
 }
 
+/// The classes over `StoredBase` that are ours.
+const STORED: [(&str, &str); 3] = [
+    ("crossdock.connectors.file", "FileConnector"),
+    ("crossdock.connectors.redis", "RedisConnector"),
+    ("crossdock.connectors.object_store", "ObjectStoreConnector"),
+];
+
 /// A connector that is open.
 enum Child {
     Local(Py<LocalBase>),
@@ -46,11 +53,12 @@ impl Child {
         {
             return Ok(Self::Local(local.clone().unbind()));
         }
-        if let Ok(stored) = connector.cast::<StoredBase>()
-            && (is("crossdock.connectors.file", "FileConnector")?
-                || is("crossdock.connectors.redis", "RedisConnector")?)
-        {
-            return Ok(Self::Stored(stored.clone().unbind()));
+        if let Ok(stored) = connector.cast::<StoredBase>() {
+            for (module, class) in STORED {
+                if is(module, class)? {
+                    return Ok(Self::Stored(stored.clone().unbind()));
+                }
+            }
         }
         if let Ok(multi) = connector.cast::<MultiBase>()
             && is("crossdock.connectors.multi", "MultiConnector")?

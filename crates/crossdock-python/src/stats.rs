@@ -1,9 +1,9 @@
-//! What went through one connector of a multi-connector.
+//! What went through one connector of a multi-connector, and how it fares.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossdock::Result;
+use crossdock::{Health, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -89,4 +89,13 @@ impl Stats {
         }
         Ok(all)
     }
+}
+
+pub(crate) fn health_to_python<'py>(py: Python<'py>, health: &Health) -> PyResult<Bound<'py, PyDict>> {
+    let shown = PyDict::new(py);
+    shown.set_item("state", health.state.as_str())?;
+    shown.set_item("failures", health.failures)?;
+    shown.set_item("last_error", health.last_error.as_deref())?;
+    shown.set_item("retry_in", health.retry_in.map(|wait| wait.as_secs_f64()))?;
+    Ok(shown)
 }

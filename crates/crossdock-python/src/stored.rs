@@ -225,7 +225,8 @@ impl StoredBase {
 
     /// For types only: `StoredBase[FileKey]` is this class.
     #[classmethod]
-    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, _key: &Bound<'py, PyAny>) -> Bound<'py, PyType> {
+    #[pyo3(signature = (_keys, /))]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, _keys: &Bound<'py, PyAny>) -> Bound<'py, PyType> {
         cls.clone()
     }
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import functools
-import os
 import pathlib
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -19,25 +12,11 @@ from typing import Any
 
 import redis
 
-from helpers import GENEROUS, needs
+from helpers import GENEROUS
 
-# Debian's package redis-tools has the server under the second name alone.
-NAMES = ['redis-server', 'redis-check-rdb']
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / 'crossdock-servers' / 'python'))
 
-
-def program() -> str | None:
-    named = os.environ.get('CROSSDOCK_REDIS_SERVER')
-    return named or next((found for found in map(shutil.which, NAMES) if found), None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
-
-
-def end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+from crossdock_servers import Servers
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -54,76 +33,43 @@ class Redis:
 
     host = '127.0.0.1'
 
-    def __init__(self, password: str | None = None, **settings: str) -> None:
-        needs('redis-server', program() is not None)
-        self._directory = tempfile.TemporaryDirectory(prefix='crossdock-redis-')
+    def __init__(self, *arguments: str, password: str | None = None, **settings: str) -> None:
+        lines = [word for name, value in settings.items() for word in ('--set', f'{name.replace("_", "-")}={value}')]
+        self.said = Servers('redis', *arguments, *(['--password', password] if password else []), *lines)
         self.password = password
-        self.socket = pathlib.Path(self._directory.name) / 'redis.sock'
-        self._settings = {'requirepass': password} if password else {}
-        self._settings |= {name.replace('_', '-'): value for name, value in settings.items()}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-        self.restart()
-        atexit.register(self.close)
 
-    def restart(self) -> None:
-        if self._process is not None:
-            self.kill()
-        # Somebody else may have taken the port since it was free.
-        for _ in range(20):
-            self.port = self.port or free_port()
-            if self._start():
-                return
-            self.port = 0
-        raise AssertionError('redis-server does not start')
+    @property
+    def port(self) -> int:
+        return int(self.said['port'])
 
-    def _start(self) -> bool:
-        own = {'bind': self.host, 'port': str(self.port), 'dir': self._directory.name, 'unixsocket': str(self.socket)}
-        settings = (
-            {'save': '', 'daemonize': 'no', 'logfile': 'log', 'enable-debug-command': 'yes'} | own | self._settings
-        )
-        config = pathlib.Path(self._directory.name) / 'redis.conf'
-        config.write_text(''.join(f'{name} "{value}"\n' for name, value in settings.items()))
-        command = ['redis-server', str(config)]
-        self._process = subprocess.Popen(
-            command, executable=program(), stdout=subprocess.DEVNULL, preexec_fn=end_with_parent
-        )
-        return bool(eventually(lambda: self._process.poll() is not None or self._answers())) and self._answers()
+    @property
+    def socket(self) -> pathlib.Path:
+        return pathlib.Path(self.said['socket'])
 
-    def _answers(self) -> bool:
-        try:
-            return self.client().ping() and self.client().info()['process_id'] == self._process.pid
-        except redis.ConnectionError:
-            return False
+    @property
+    def pid(self) -> int:
+        return int(self.said('pid')['pid'])
 
     def client(self, **options: Any) -> redis.Redis:
         """Somebody else's client, who is not one of ours."""
         return redis.Redis(self.host, self.port, password=self.password, **options)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def stop(self) -> None:
         """It stands still: connections are accepted by the system, and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self.said('stop')
 
     def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def end(self) -> None:
-        """An orderly end: what it has taken is in its files, if it writes any."""
-        self._process.terminate()
-        self._process.wait()
+        self.said('cont')
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self.said('kill')
+
+    def restart(self) -> None:
+        """Starts it again, after an orderly end if it still runs."""
+        self.said('restart')
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-        self._directory.cleanup()
+        self.said.close()
 
     def __enter__(self) -> Redis:
         return self
@@ -139,6 +85,29 @@ def shared() -> Redis:
 
 
 def options(**more: Any) -> dict[str, Any]:
-    """Options of a connector to objects of its own on the shared server."""
+    """Options of a RedisConnector to objects of its own on the shared server."""
     server = shared()
     return {'hostname': server.host, 'port': server.port, 'prefix': f'{uuid.uuid4()}:', **more}
+
+
+@functools.cache
+def shared_store() -> Servers:
+    """One S3 server for all tests that need none of their own."""
+    return Servers('s3')
+
+
+def bucket(**more: Any) -> dict[str, Any]:
+    """Arguments of an ObjectStoreConnector to objects of its own on the shared S3 server."""
+    return in_bucket(shared_store(), **more)
+
+
+def in_bucket(server: Servers, **more: Any) -> dict[str, Any]:
+    secret = pathlib.Path(server['dir']) / 'secret'
+    secret.write_text(server['secret_key'])
+    options = {
+        'endpoint': server['endpoint'],
+        'access_key_id': server['access_key'],
+        'secret_access_key': f'${{file:{secret}}}',
+        'region': server['region'],
+    }
+    return {'url': f's3://objects/{uuid.uuid4()}', 'options': options, **more}

@@ -21,6 +21,7 @@ from crossdock import exceptions
 from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector, LocalKey
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
 
 LOCAL = 'crossdock.connectors.local.LocalConnector'
@@ -46,11 +47,13 @@ def build(kind: str, directory: pathlib.Path) -> Any:
         return LocalConnector()
     if kind == 'redis':
         return RedisConnector(**servers.options(clear=True))
+    if kind == 's3':
+        return ObjectStoreConnector(**servers.bucket(clear=True))
     files = FileConnector(directory / 'objects')
     return files if kind == 'file' else MultiConnector({'only': (files, Policy())})
 
 
-@pytest.fixture(params=['local', 'file', 'redis', 'multi'])
+@pytest.fixture(params=['local', 'file', 'redis', 's3', 'multi'])
 def connector(request: pytest.FixtureRequest, tmp_path: pathlib.Path):
     with build(request.param, tmp_path) as built:
         yield built

@@ -23,10 +23,11 @@ import servers
 from crossdock.connectors.file import FileConnector
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
 
 GENEROUS = 120
-KINDS = ['local', 'file', 'redis', 'multi', 'multi of file', 'multi of redis']
+KINDS = ['local', 'file', 'redis', 's3', 'multi', 'multi of file', 'multi of redis']
 
 
 def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
@@ -37,6 +38,8 @@ def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
             return FileConnector(directory / 'objects', **options)
         case 'redis':
             return RedisConnector(**servers.options(clear=True, **options))
+        case 's3':
+            return ObjectStoreConnector(**servers.bucket(clear=True, **options))
         case 'multi':
             return MultiConnector({'only': (LocalConnector(**options), Policy())})
         case 'multi of redis':

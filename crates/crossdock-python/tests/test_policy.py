@@ -19,12 +19,13 @@ from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
 
 SEED = 20261124
+EXTENSIONS = ['fallback', 'max_failures', 'cooldown']
 FIELDS = ['priority', 'host_pattern', 'min_size_bytes', 'max_size_bytes', 'subset_tags', 'superset_tags']
 
 
 def test_the_fields_and_their_defaults_are_those_of_proxystore() -> None:
     ours = {field.name: getattr(Policy(), field.name) for field in dataclasses.fields(Policy)}
-    assert ours.pop('fallback') is False
+    assert [ours.pop(name) for name in EXTENSIONS] == [False, 5, 10]
     assert ours == dataclasses.asdict(upstream.Policy())
     assert list(ours) == FIELDS
     assert Policy(3, 'a.*', 1, 2, ['x'], ['y']) == Policy(
@@ -42,10 +43,11 @@ def test_it_is_a_dataclass() -> None:
     assert dataclasses.replace(policy, priority=3) == Policy(priority=3, subset_tags=['a'], fallback=True)
     assert policy != Policy(priority=2, subset_tags=['a'])
     assert policy != 'policy'
-    assert dataclasses.asdict(policy) == {**upstream.Policy(2, subset_tags=['a']).as_dict(), 'fallback': True}
+    extensions = {'fallback': True, 'max_failures': 5, 'cooldown': 10}
+    assert dataclasses.asdict(policy) == {**upstream.Policy(2, subset_tags=['a']).as_dict(), **extensions}
     assert repr(Policy()) == (
         f'Policy(priority=0, host_pattern=None, min_size_bytes=0, max_size_bytes={sys.maxsize}, '
-        'subset_tags=[], superset_tags=[], fallback=False)'
+        'subset_tags=[], superset_tags=[], fallback=False, max_failures=5, cooldown=10)'
     )
     namespace = {'Policy': Policy}
     assert eval(repr(policy), namespace) == policy
@@ -88,16 +90,20 @@ def test_the_host_is_always_checked() -> None:
         Policy(-1, ['a', 'b']),
         Policy(host_pattern=[]),
         Policy(fallback=True),
+        Policy(max_failures=0),
+        Policy(fallback=True, max_failures=3, cooldown=0.5),
+        Policy(max_failures=5, cooldown=10.0),
     ],
     ids=repr,
 )
 def test_a_policy_makes_the_trip_through_json(policy: Policy) -> None:
     fields = policy.as_dict()
-    assert list(fields) == FIELDS + (['fallback'] if policy.fallback else [])
+    unusual = [name for name in EXTENSIONS if getattr(policy, name) != getattr(Policy(), name)]
+    assert list(fields) == FIELDS + unusual
     assert Policy(**json.loads(json.dumps(fields))) == policy
     fields['subset_tags'].append('changed')
     assert 'changed' not in policy.subset_tags, 'the dict is fresh'
-    if not policy.fallback:
+    if not unusual:
         assert upstream.Policy(**policy.as_dict()).as_dict() == policy.as_dict()
 
 
@@ -198,6 +204,15 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({'superset_tags': 5}, TypeError, 'superset_tags'),
     ({'subset_tags': None}, TypeError, 'subset_tags'),
     ({'fallback': 'yes'}, TypeError, 'fallback'),
+    ({'max_failures': -1}, ValueError, 'max_failures'),
+    ({'max_failures': 2**32}, ValueError, 'max_failures'),
+    ({'max_failures': 1.0}, TypeError, 'max_failures'),
+    ({'max_failures': None}, TypeError, 'max_failures'),
+    ({'cooldown': -1}, ValueError, 'cooldown'),
+    ({'cooldown': math.inf}, ValueError, 'cooldown'),
+    ({'cooldown': math.nan}, ValueError, 'cooldown'),
+    ({'cooldown': 2**2000}, ValueError, 'cooldown'),
+    ({'cooldown': '10s'}, TypeError, 'cooldown'),
 ]
 
 

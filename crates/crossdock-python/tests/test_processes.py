@@ -18,17 +18,21 @@ import servers
 from crossdock.connectors.file import FileConnector
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
 from crossdock.exceptions import InvalidKeyError
 from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_process
 
 CHILDREN = 64
 PUTS = 1000
+# Each takes a server of files some milliseconds.
+PUTS_OF_S3 = 20
 SMALL, LARGE = b'small', bytes(range(256)) * 40
 KINDS: dict[str, Callable[[pathlib.Path], Any]] = {
     'local': lambda directory: LocalConnector(),
     'file': lambda directory: FileConnector(str(directory / 'objects')),
     'redis': lambda directory: RedisConnector(**servers.options(clear=True)),
+    's3': lambda directory: ObjectStoreConnector(**servers.bucket(clear=True)),
     'multi': lambda directory: MultiConnector(
         {
             'memory': (LocalConnector(), Policy(max_size_bytes=100, priority=1)),
@@ -64,26 +68,26 @@ def objects(kind: str) -> list[bytes]:
     return [SMALL, LARGE] if kind == 'multi' else [SMALL]
 
 
-def put_many(connector: Any, data: list[bytes]) -> list[Any]:
-    return [connector.put(data[n % len(data)]) for n in range(PUTS)]
+def put_many(connector: Any, data: list[bytes], puts: int) -> list[Any]:
+    return [connector.put(data[n % len(data)]) for n in range(puts)]
 
 
 def test_64_forked_children_put_under_different_keys(connector: Any, kind: str) -> None:
-    data = objects(kind)
+    data, puts = objects(kind), PUTS_OF_S3 if kind == 's3' else PUTS
     # Whatever a connector keeps in store for its next keys is there to be inherited.
     keys = [connector.put(each) for each in data for _ in range(10)]
     keys += [connector.new_key() for _ in range(10)]
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(Child(put_many, connector, data)) for _ in range(CHILDREN)]
-        keys += put_many(connector, data)
+        children = [stack.enter_context(Child(put_many, connector, data, puts)) for _ in range(CHILDREN)]
+        keys += put_many(connector, data, puts)
         for child in children:
             found = child.answer()
-            assert len(found) == PUTS
+            assert len(found) == puts
             keys += found
     names = {key.connector_name for key in keys} if kind == 'multi' else set()
     assert names == ({'memory', 'files'} if kind == 'multi' else set())
-    print(f'{kind}: {CHILDREN} children x {PUTS} puts, {len(set(keys))} different keys')
-    assert len(keys) == CHILDREN * PUTS + PUTS + 10 * len(data) + 10
+    print(f'{kind}: {CHILDREN} children x {puts} puts, {len(set(keys))} different keys')
+    assert len(keys) == CHILDREN * puts + puts + 10 * len(data) + 10
     assert len(set(keys)) == len(keys)
     leaves = {key.connector_key[0] if kind == 'multi' else key[0] for key in keys}
     assert len(leaves) == len(keys), 'the ids alone are different, whatever else keys say'
@@ -139,7 +143,7 @@ def test_a_forked_child_reads_what_its_parent_put(connector: Any, kind: str, pro
     made = FORKS[process](use, connector, keys, data)
     assert len(made) == len(data)
     assert [connector.get(key) for key in keys] == data, 'and the parent still does'
-    if kind in ('file', 'redis'):
+    if kind in ('file', 'redis', 's3'):
         assert [connector.get(key) for key in made] == [b'deferred']
 
 
@@ -168,7 +172,7 @@ def test_a_pickled_connector_works_in_another_process(connector: Any, kind: str,
     path, made = run(function, pickle.dumps((connector, keys)), data)
     assert path == class_path(connector)
     assert [connector.get(key) for key in keys] == data
-    if kind in ('file', 'redis'):
+    if kind in ('file', 'redis', 's3'):
         assert [connector.get(key) for key in made] == [LARGE + b'x', b'deferred']
 
 

@@ -264,7 +264,7 @@ def test_a_checkup_tells_of_the_server(server: Redis, connector: RedisConnector)
 
 @pytest.mark.parametrize(('appendfsync', 'level'), [('everysec', 'process'), ('always', 'host')])
 def test_durability_is_what_the_server_does_for_it(appendfsync: str, level: str) -> None:
-    with Redis(appendonly='yes', appendfsync=appendfsync) as server:
+    with Redis('--aof', appendfsync) as server:
         connector = RedisConnector(server.host, server.port)
         assert connector.check().durability == level
         key = connector.put(OBJECT, durability='process')
@@ -275,7 +275,8 @@ def test_durability_is_what_the_server_does_for_it(appendfsync: str, level: str)
             with pytest.raises(UnsupportedError):
                 RedisConnector(server.host, server.port, durability='host').put(OBJECT)
         # With `everysec`, a server that is killed may have said yes while its file was busy.
-        server.kill() if level == 'host' else server.end()
+        if level == 'host':
+            server.kill()
         server.restart()
         assert connector.get_batch([key, *keys]) == [OBJECT] * 2
 

@@ -212,7 +212,7 @@ def test_a_level_that_the_server_does_not_reach_falls_back(server: Redis) -> Non
 
 
 def test_what_was_acknowledged_survives_kills_under_load() -> None:
-    with Redis(appendonly='yes', appendfsync='always') as server:
+    with Redis('--aof', 'always') as server:
         connector = RedisConnector(server.host, server.port, deadline=GENEROUS)
         stop = threading.Event()
 
@@ -233,6 +233,7 @@ def test_what_was_acknowledged_survives_kills_under_load() -> None:
             try:
                 for _ in range(5):
                     time.sleep(0.2)
+                    server.kill()
                     server.restart()
                 time.sleep(0.2)
             finally:
@@ -258,7 +259,7 @@ def test_a_forked_child_makes_connections_of_its_own(server: Redis, connector: R
 
 
 CTRL_C = """
-    import os, signal, sys, threading, time
+    import os, pathlib, signal, sys, threading, time
     from crossdock.connectors.multi import MultiConnector, Policy
     from crossdock.connectors.redis import RedisConnector, RedisKey
 
@@ -287,7 +288,12 @@ CTRL_C = """
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
+    def is_running(task):
+        return (task / 'stat').read_text().rpartition(')')[2].split()[0] != 'T'
+
     os.kill(server, signal.SIGSTOP)
+    while any(map(is_running, pathlib.Path(f'/proc/{server}/task').iterdir())):
+        pass
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         call()

@@ -13,7 +13,9 @@ USE = """
 from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector, ObjectStoreKey
 from crossdock.connectors.protocols import Connector, DeferrableConnector
+from crossdock.connectors.redis import RedisConnector, RedisKey
 
 files = FileConnector('/tmp/x', clear=False, durability='host')
 multi = MultiConnector({'memory': (LocalConnector(), Policy(max_size_bytes=10)), 'files': (files, Policy())})
@@ -25,6 +27,13 @@ copied: bytes | None = multi.get(key, zero_copy=False)
 route: str | None = multi.explain(size_bytes=3).route
 connector: Connector = multi
 deferrable: DeferrableConnector = files
+cache = RedisConnector('h', 6379, ttl='1h', deadline=2.5, sentinels=None)
+bulk = ObjectStoreConnector('s3://b', options={'region': 'x', 'allow_http': True}, part_size='8 MiB')
+redis_key: RedisKey = cache.put(b'object')
+store_keys: list[ObjectStoreKey] = bulk.put_batch([b'object'])
+seconds: float = cache.check().put
+hostname: str | None = cache.hostname
+connectors: list[DeferrableConnector] = [cache, bulk]
 """
 
 
@@ -59,6 +68,10 @@ def test_code_that_uses_the_package_is_checked(tmp_path: pathlib.Path) -> None:
         'LocalConnector().put("text")',
         'LocalConnector().get("key")',
         'MultiConnector({"a": LocalConnector()})',
+        'RedisConnector("h", "6379")',
+        'RedisConnector("h").put(3)',
+        'ObjectStoreConnector(options={})',
+        'redis_key = files.put(b"x")',
     ],
 )
 def test_mistakes_are_found(tmp_path: pathlib.Path, mistake: str) -> None:

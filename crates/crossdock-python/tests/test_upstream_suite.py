@@ -12,14 +12,16 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from helpers import GENEROUS, needs
+import servers
+from helpers import GENEROUS, TESTS, needs
 
 VERSION = '1.1.0'
 CACHE = pathlib.Path(__file__).resolve().parents[3] / 'target' / 'upstream'
-FILES = ['connector_test.py', 'multi_test.py', 'file_test.py', 'local_test.py']
-# Five tests of any connector for each of three, 17 of the multi-connector, 4 of files, 1 of process memory.
-EXPECTED = 5 * 3 + 17 + 4 + 1
+FILES = ['connector_test.py', 'multi_test.py', 'file_test.py', 'local_test.py', 'redis_test.py']
+# Five tests of any connector for each of six, 17 of the multi-connector, 4 of files, 1 of process memory, 3 of Redis.
+EXPECTED = 5 * 6 + 17 + 4 + 1 + 3
 CONFTEST = """
+import sys
 from unittest import mock
 
 import pytest
@@ -27,18 +29,50 @@ import pytest
 from crossdock.connectors.file import FileConnector
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
+from crossdock.connectors.object_store import ObjectStoreConnector
+from crossdock.connectors.redis import RedisConnector
+
+sys.path.append({helpers!r})
+
+import servers
 
 
-@pytest.fixture(scope='session', params=['file', 'local', 'multi'])
+@pytest.fixture(scope='session', params=['file', 'local', 'multi', 'redis', 's3', 'multi of all'])
 def connectors(request, tmp_path_factory):
+    files = lambda: FileConnector(str(tmp_path_factory.mktemp('objects')), buffering=0)
     make = {
-        'file': lambda: FileConnector(str(tmp_path_factory.mktemp('objects')), buffering=0),
+        'file': files,
         'local': LocalConnector,
         'multi': lambda: MultiConnector({'local': (LocalConnector(), Policy(priority=0))}),
+        'redis': lambda: RedisConnector(**servers.options()),
+        's3': lambda: ObjectStoreConnector(**servers.bucket()),
+        'multi of all': lambda: MultiConnector({
+            's3': (ObjectStoreConnector(**servers.bucket()), Policy(min_size_bytes=10)),
+            'redis': (RedisConnector(**servers.options()), Policy(min_size_bytes=5)),
+            'files': (files(), Policy(min_size_bytes=2)),
+            'local': (LocalConnector(), Policy()),
+        }),
     }[request.param]
     with make() as connector:
         with mock.patch.object(connector, 'close', side_effect=RuntimeError('the connector is for all tests')):
             yield connector
+
+
+# The tests name a server at port 0 and ask connectors that they have closed, as these are mocks to them: here it is the
+# real server, and a new connector is asked instead of a closed one.
+class OnRealServer(RedisConnector):
+    def __init__(self, hostname, port, clear=False):
+        assert port == 0
+        super().__init__(servers.shared().host, servers.shared().port, clear)
+
+    def exists(self, key):
+        with RedisConnector(self.hostname, self.port) as other:
+            return other.exists(key)
+
+
+@pytest.fixture()
+def redis_connector(request, monkeypatch):
+    monkeypatch.setattr(request.module, 'RedisConnector', OnRealServer)
 """
 
 
@@ -74,11 +108,13 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
             assert 'crossdock.' in text
             assert 'proxystore' not in text, f'{name} tests ours alone'
             (directory / name).write_text(text)
-    (directory / 'conftest.py').write_text(CONFTEST)
+    (directory / 'conftest.py').write_text(CONFTEST.replace('{helpers!r}', repr(str(TESTS))))
     return directory
 
 
 def test_upstreams_own_tests_pass(suite: pathlib.Path) -> None:
+    # Where these are not installed, this test is skipped here rather than failed by what it counts.
+    servers.shared(), servers.shared_store()
     report = suite / 'report.xml'
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *FILES]
     run = subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=GENEROUS, check=False)

@@ -32,7 +32,11 @@ pub(crate) fn play(arguments: &[String]) -> Outcome {
         }
         ["steps", dir, ref conditions @ ..] => {
             apply(conditions)?;
-            take_steps(Path::new(dir))
+            take_steps(&FileOptions::new(dir))
+        }
+        ["bounded-steps", dir, bytes, ref conditions @ ..] => {
+            apply(conditions)?;
+            take_steps(&FileOptions::new(dir).max_total_bytes(bytes.parse()?))
         }
         ["setter", dir, ref conditions @ ..] => {
             apply(conditions)?;
@@ -116,9 +120,9 @@ fn tell(step: u64, keys: &[Key], outcome: Result<(), crossdock::Error>) -> Outco
 }
 
 /// One of each: `STEP OUTCOME KEYS` is said of every step.
-fn take_steps(dir: &Path) -> Outcome {
+fn take_steps(options: &FileOptions) -> Outcome {
     say(BEGIN)?;
-    match FileConnector::open(&FileOptions::new(dir)) {
+    match FileConnector::open(options) {
         Ok(files) => each_step(&files)?,
         Err(error) => tell(0, &[], Err(error))?,
     }

@@ -254,7 +254,7 @@ impl Error {
     }
 
     /// The same error, once it is known that nothing of what it spoke of is there.
-    #[cfg(feature = "remote")]
+    #[cfg(feature = "redis")]
     pub(crate) fn settled(mut self) -> Self {
         self.0.keys.clear();
         if self.0.kind == ErrorKind::Ambiguous {

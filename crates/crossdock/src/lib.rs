@@ -1,6 +1,6 @@
 //! crossdock moves byte objects between tasks, processes and hosts through whichever channel a policy picks.
 //!
-//! A producer calls `put`; the policies pick the connector (process memory, files, Redis); the key that comes back says where
+//! A producer calls `put`; the policies pick the connector (process memory, files, Redis, object stores); the key that comes back says where
 //! the object landed, so that any consumer with the key and the config gets it from there. The routing contract, the
 //! files and the configs are those of ProxyStore's `MultiConnector`, so both can work on the same objects.
 //!
@@ -51,10 +51,11 @@
 //! - `local` (default): objects in the memory of this process.
 //! - `file` (default): objects as files.
 //! - `redis`: objects in Redis or Valkey; `redis-tls`: the same, with TLS.
+//! - `s3`, `gcs`, `azure`, `http`: objects in S3, Google Cloud Storage, Azure Blob Storage, on WebDAV servers.
 //! - `testing`: the conformance suite and a connector that injects faults.
 //!
-//! The library is synchronous and keeps no threads, no runtime and no global state but a per-process random token. After
-//! `fork()` a child works on.
+//! The library is synchronous and keeps no threads, no runtime and no global state but a per-process random token; only an
+//! object store connector has a runtime of its own, from its first call on. After `fork()` a child works on.
 
 pub mod config;
 mod connector;
@@ -63,6 +64,7 @@ pub mod connectors;
 mod deadline;
 pub mod dispatch;
 mod error;
+mod health;
 mod hostname;
 mod integrity;
 pub mod interrupt;
@@ -77,11 +79,14 @@ mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "file")]
+mod usage;
 
 pub use bytes::Bytes;
 pub use config::ConnectorConfig;
 pub use connector::{Checkup, Connector, ConnectorExt, Deferrable, Opener, Properties, undo_batch};
 pub use error::{Error, ErrorKind, Result};
+pub use health::{Health, HealthState, Skipped};
 pub use hostname::{HOSTNAME_VARIABLE, Hostname};
 pub use key::{Key, MultiKey, ObjectId, ObjectKey, ParseKeyError};
 pub use multi::{MultiConnector, MultiConnectorBuilder};

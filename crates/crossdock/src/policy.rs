@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +14,10 @@ use crate::pattern::{HostPattern, StepLimitExceeded};
 
 /// The largest `max_size_bytes` by default: Python's `sys.maxsize`.
 pub const MAX_SIZE_BYTES: u64 = i64::MAX as u64;
+/// `max_failures` by default.
+const MAX_FAILURES: u32 = 5;
+/// `cooldown` by default.
+const COOLDOWN: Duration = Duration::from_secs(10);
 
 /// Which objects a connector takes, and in which order it is asked.
 ///
@@ -32,6 +37,8 @@ pub struct Policy {
     subset_tags: Vec<String>,
     superset_tags: Vec<String>,
     fallback: bool,
+    max_failures: u32,
+    cooldown: Duration,
 }
 
 /// The host patterns of a policy. One pattern and a list of one mean the same, but remain what they were written as.
@@ -86,6 +93,8 @@ impl Policy {
             subset_tags: Vec::new(),
             superset_tags: Vec::new(),
             fallback: false,
+            max_failures: MAX_FAILURES,
+            cooldown: COOLDOWN,
         }
     }
 
@@ -140,6 +149,18 @@ impl Policy {
     #[must_use]
     pub fn fallback(&self) -> bool {
         self.fallback
+    }
+
+    /// How many puts in a row may fail here before the connector is skipped for a while; 0: it never is.
+    #[must_use]
+    pub fn max_failures(&self) -> u32 {
+        self.max_failures
+    }
+
+    /// How long the connector is skipped then, before one put tries it again.
+    #[must_use]
+    pub fn cooldown(&self) -> Duration {
+        self.cooldown
     }
 
     /// Whether the policy takes the request on the host of that name. A host pattern that cannot be decided within
@@ -306,6 +327,22 @@ impl PolicyBuilder {
     /// Whether a put that fails here without having written anything goes on to the next valid connector. Default not.
     pub fn fallback(mut self, fallback: bool) -> Self {
         self.policy.fallback = fallback;
+        self
+    }
+
+    /// How many puts in a row may fail here before the connector is skipped for a while; 0: it never is. Default 5.
+    ///
+    /// A skipped connector is passed over where the policy says [`fallback`](Self::fallback); where it does not, puts fail
+    /// at once. What counts is a connector that could not be reached in time, or whose outcome is not known; not one that
+    /// has answered, such as that it is full.
+    pub fn max_failures(mut self, failures: u32) -> Self {
+        self.policy.max_failures = failures;
+        self
+    }
+
+    /// How long the connector is skipped then, before one put tries it again. Default 10 seconds.
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.policy.cooldown = cooldown;
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::health::Skipped;
 use crate::policy::{Policy, Reason, Request};
 
 /// Policies in the order in which connectors are asked: from the highest priority down, ties as they were given.
@@ -157,7 +158,7 @@ impl Entry {
         // The host's reason says more; without one, the host has changed since the config was loaded.
         let says_so = reasons.iter().any(|reason| matches!(reason, Reason::Host { .. } | Reason::HostUndecided { .. }));
         reasons.extend((self.dormant && !says_so).then_some(Reason::Dormant));
-        Verdict { connector: self.name.clone(), accepts: reasons.is_empty(), reasons }
+        Verdict { connector: self.name.clone(), accepts: reasons.is_empty(), reasons, skipped: None }
     }
 }
 
@@ -172,13 +173,19 @@ pub struct Verdict {
     /// Why not; empty if it does.
     #[serde(serialize_with = "with_messages")]
     pub reasons: Vec<Reason>,
+    /// Why puts skip it for now, although it accepts. Only a [`Dispatcher`](crate::dispatch::Dispatcher) knows; a router
+    /// says `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Skipped>,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.connector)?;
-        if self.accepts {
-            return f.write_str("accepts");
+        match &self.skipped {
+            Some(skipped) if self.accepts => return write!(f, "accepts, but is being skipped: {skipped}"),
+            None if self.accepts => return f.write_str("accepts"),
+            _ => {}
         }
         for (n, reason) in self.reasons.iter().enumerate() {
             let comma = if n == 0 { "" } else { ", " };

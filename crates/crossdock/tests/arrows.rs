@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
@@ -15,16 +15,33 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("deadline", &["error", "interrupt"]),
     ("process", &["key"]),
     ("policy", &["error", "options", "pattern"]),
-    ("router", &["policy"]),
-    ("dispatch", &["error", "hostname", "options", "policy", "router"]),
+    ("health", &[]),
+    ("router", &["health", "policy"]),
+    ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
+    ("usage", &["error", "interrupt", "key"]),
     ("integrity", &["error", "key", "options"]),
     (
         "connectors",
-        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process"],
+        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process", "usage"],
     ),
-    ("multi", &["config", "connector", "dispatch", "error", "hostname", "key", "options", "policy", "router"]),
+    (
+        "multi",
+        &[
+            "config",
+            "connector",
+            "dispatch",
+            "error",
+            "health",
+            "hostname",
+            "interrupt",
+            "key",
+            "options",
+            "policy",
+            "router",
+        ],
+    ),
     ("registry", &["config", "connector", "connectors", "error", "hostname", "multi", "policy"]),
     ("testing", &["config", "connector", "error", "key", "options"]),
 ];

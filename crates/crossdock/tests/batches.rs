@@ -1,13 +1,15 @@
 //! Batches and fallback: routed first, one call a connector, order kept, undone when an item fails.
 
+use std::cell::Cell;
 use std::sync::{Arc, Barrier};
+use std::thread;
 
 use bytes::Bytes;
 use crossdock::connectors::{LocalConnector, LocalOptions};
 use crossdock::testing::{Effect, FaultyConnector, Operation};
 use crossdock::{
     Checkup, CloseOptions, Connector, ConnectorConfig, Deferrable, Durability, ErrorKind, GcOptions, GcReport,
-    GetOptions, Key, KeyHint, MultiConnector, Policy, Properties, PutOptions, Result,
+    GetOptions, Key, KeyHint, MultiConnector, Policy, Properties, PutOptions, Result, interrupt,
 };
 
 type Faulty = Arc<FaultyConnector>;
@@ -372,6 +374,45 @@ fn shares_of_remote_connectors_run_at_the_same_time() {
 }
 
 #[test]
+fn checks_of_remote_connectors_run_at_the_same_time() {
+    let both_began = Arc::new(Barrier::new(2));
+    let remote = || Contrary { both_began: Some(both_began.clone()), ..Contrary::default() };
+    let broken = faulty();
+    broken.inject(Operation::Check, Effect::Fail(ErrorKind::Unavailable));
+    let multi = MultiConnector::builder()
+        .connector("one", remote(), Policy::any())
+        .connector("broken", broken, Policy::any())
+        .connector("two", remote(), Policy::any())
+        .build()
+        .unwrap();
+    let found: Vec<_> = multi.check_each().iter().map(|(name, found)| (name.to_string(), found.is_ok())).collect();
+    assert_eq!(found, [("one".to_owned(), true), ("broken".to_owned(), false), ("two".to_owned(), true)]);
+}
+
+thread_local! {
+    static IS_THE_CALLER: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+fn a_caller_who_has_enough_is_heard_in_every_thread() {
+    let endless = || Contrary { is_endless: true, ..Contrary::default() };
+    let (local, multi) = (faulty(), MultiConnector::builder());
+    let multi = multi
+        .connector("small", endless(), small())
+        .connector("rest", endless(), Policy::builder().max_size_bytes(10).build().unwrap())
+        .connector("local", local.clone(), Policy::any())
+        .build()
+        .unwrap();
+    IS_THE_CALLER.set(true);
+    // Who asks in another thread than the caller's gets no answer.
+    let has_enough = || IS_THE_CALLER.get();
+    let put = || multi.put_batch(&objects(&["a", "long one", "a really long one"]), &PutOptions::new());
+    let error = interrupt::scope(has_enough, put).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert_eq!((local.calls(Operation::PutBatch), used(&local).as_str()), (1, EMPTY), "undone");
+}
+
+#[test]
 fn reads_never_search() {
     let (first, second, multi) = two(falls_back(small()));
     let key = multi.put("a", &PutOptions::new()).unwrap();
@@ -380,12 +421,14 @@ fn reads_never_search() {
     assert_eq!(second.calls(Operation::Get), 0);
 }
 
-/// Claims to be remote; its batches wait for each other, or forget their last item.
+/// Claims to be remote; its batches and checks wait for each other, or its batches forget their last item.
 #[derive(Debug, Default)]
 struct Contrary {
     inner: LocalConnector,
     both_began: Option<Arc<Barrier>>,
     forgets: bool,
+    /// A batch ends only when its caller wants it to.
+    is_endless: bool,
 }
 
 impl Contrary {
@@ -404,6 +447,12 @@ impl Contrary {
 impl Connector for Contrary {
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         self.meet();
+        if self.is_endless {
+            loop {
+                interrupt::check()?;
+                thread::yield_now();
+            }
+        }
         self.inner.put_batch(objects, options).map(|keys| self.answer(keys))
     }
 
@@ -441,6 +490,7 @@ impl Connector for Contrary {
     }
 
     fn check(&self) -> Result<Checkup> {
+        self.meet();
         self.inner.check()
     }
 

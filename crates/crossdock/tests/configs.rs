@@ -271,17 +271,18 @@ mod travelling {
     #[test]
     fn what_proxystore_would_not_understand_is_listed() {
         let text = "[connectors.a]\ntype = \"file\"\ndir = \"${env:SCRATCH}/x\"\ndurability = \"host\"\n\
-                    policy.fallback = true\n[connectors.b]\ntype = \"file\"\ndir = \"/plain/$${x}\"";
+                    policy = { fallback = true, cooldown = 3 }\n[connectors.b]\ntype = \"file\"\ndir = \"/plain/$${x}\"";
         let config = Config::from_text(text).unwrap();
         let theirs = Registry::builtin().to_proxystore_json(&config, Flavor::Proxystore).unwrap();
-        let [reference, option, fallback] = {
+        let [reference, option, cooldown, fallback] = {
             let mut left_out = theirs.left_out.clone();
             left_out.sort();
-            <[String; 3]>::try_from(left_out).unwrap()
+            <[String; 4]>::try_from(left_out).unwrap()
         };
         contains(&option, &["a: ", "\"durability\""]);
         contains(&reference, &["a: ", "reference", "\"dir\""]);
         contains(&fallback, &["a: ", "fallback"]);
+        contains(&cooldown, &["a: ", "cooldown"]);
         contains(&theirs.text, &["/plain/${x}", "\"store_dir\"", "proxystore.connectors.file.FileConnector"]);
         assert!(!theirs.text.contains("fallback") && !theirs.text.contains("durability"));
         let ours = Registry::builtin().to_proxystore_json(&config, Flavor::Crossdock).unwrap();

@@ -53,6 +53,7 @@ crossdock::conformance!(local, local());
 crossdock::conformance!(local_with_quota, local_with_quota());
 crossdock::conformance!(file, file_with(|options| options));
 crossdock::conformance!(file_on_the_disk, file_with(|options| options.durability(crossdock::Durability::Host)));
+crossdock::conformance!(file_with_quota, file_with(|options| options.max_total_bytes(100_000_000)));
 crossdock::conformance!(faulty_without_faults, faulty_without_faults());
 crossdock::conformance!(multi, multi());
 crossdock::conformance!(nested_multi, multi_over_files());

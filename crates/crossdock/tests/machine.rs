@@ -4,11 +4,14 @@
 
 use std::os::unix::fs::chown;
 
-use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, RedisConnector, RedisOptions};
+use crossdock::config::Reference;
+use crossdock::connectors::{
+    FileConnector, FileOptions, LocalConnector, ObjectStoreConnector, ObjectStoreOptions, RedisConnector, RedisOptions,
+};
 use crossdock::{
     CloseOptions, Connector, ConnectorExt, ErrorKind, Hostname, Key, MultiConnector, ObjectKey, Policy, PutOptions,
 };
-use crossdock_servers::{Program, Redis};
+use crossdock_servers::{Program, Redis, S3, S3Options};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Outcome = Result<(), Failed>;
@@ -28,6 +31,7 @@ fn main() {
         trial("only who asked for clearing clears", true, "nothing", only_who_asked_for_clearing_clears),
     ];
     trials.push(crossdock_servers::trial("forked children and redis", &[Program::Redis], forked_children_and_redis));
+    trials.push(crossdock_servers::trial("forked children and s3", &[Program::S3], forked_children_and_s3));
     // A thread's own host name and a forked child go badly with threads that run other tests.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit();
@@ -165,6 +169,37 @@ fn forked_children_and_redis() -> Outcome {
     assert!(work(99), "the parent goes on meanwhile");
     assert!(children.into_iter().all(|child| end_of(child) == 0));
     assert_eq!(server.command(&["DBSIZE"])?.text(), (1 + 17 * 100).to_string(), "every put has its own key");
+    Ok(())
+}
+
+/// Each child of a connector that is in use makes its own threads and connections, and drops neither its parent's nor its
+/// own when it exits.
+fn forked_children_and_s3() -> Outcome {
+    let server = S3::start(&S3Options::new())?;
+    let secret = server.dir().join("secret");
+    std::fs::write(&secret, server.secret_key())?;
+    let options = ObjectStoreOptions::new("s3://objects/forks")
+        .option("endpoint", Reference::literal(&server.endpoint()))
+        .option("access_key_id", Reference::literal(server.access_key()))
+        .option("secret_access_key", Reference::new(format!("${{file:{}}}", secret.display()))?);
+    let store = ObjectStoreConnector::open(&options.clear(true))?;
+    let before = store.put_bytes("before")?;
+    let work = |child: usize| {
+        let done = (0..10).all(|round| {
+            let object = format!("{child} {round} {}", "x".repeat(child * round));
+            let done = store.put_bytes(object.clone()).and_then(|key| store.get_bytes(&key));
+            done.is_ok_and(|found| found.as_deref() == Some(object.as_bytes()))
+        });
+        done && store.get_bytes(&before).is_ok_and(|found| found.as_deref() == Some(&b"before"[..]))
+    };
+    let children: Vec<i32> = (0..32)
+        .map(|child| start_child(|| work(child) && (child % 2 == 0 || store.close(&CloseOptions::default()).is_ok())))
+        .collect();
+    assert!(work(99), "the parent goes on meanwhile");
+    assert!(children.into_iter().all(|child| end_of(child) == 0));
+    let stored = std::fs::read_dir(server.bucket_dir("objects").join("forks"))?.count();
+    assert_eq!(stored, 1 + 33 * 10, "every put has its own key, and no child cleared");
+    store.close(&CloseOptions::default())?;
     Ok(())
 }
 

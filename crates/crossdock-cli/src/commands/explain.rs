@@ -14,7 +14,7 @@ use crate::setup::Setup;
 
 const AFTER_HELP: &str = "\
 Connectors are listed in the order in which they are asked; the first that accepts is the route. Nothing is opened or \
-written, so a connector that accepts may still be out of order: see `crossdock config check`. A nested multi-connector \
+written, so a connector that accepts may still be out of order: see `crossdock check`. A nested multi-connector \
 counts as one; its own policies are asked by the put only.
 
 Examples:

@@ -118,7 +118,9 @@ impl Store {
         let stored = self.multi.put(object, &self.options);
         // The bar makes room for the key.
         drop(progress);
-        let expected = self.multi.explain(Some(size as u64), &self.options).route;
+        // By the policies: what is skipped after too many failures could not take it either.
+        let verdicts = self.multi.explain(Some(size as u64), &self.options).verdicts;
+        let expected = verdicts.into_iter().find(|verdict| verdict.accepts).map(|verdict| verdict.connector);
         let key = stored.map_err(|error| Failure::from(error).context(format_args!("this was {}", shown(&name))))?;
         // A fallback or a nested connector may have led there.
         if self.setup.forgets_object(&key) {

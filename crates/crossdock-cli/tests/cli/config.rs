@@ -34,6 +34,26 @@ fn check_tests_what_is_active() {
 }
 
 #[test]
+fn the_long_check_says_what_each_connector_promises() {
+    let config = "[connectors.disk]\ntype = \"file\"\ndir = \"disk\"\n[connectors.memory]\ntype = \"local\"\n\
+                  [connectors.gone]\ntype = \"redis\"\nunix_socket = \"/no/such/socket\"\nretries = 0\n\
+                  [connectors.far]\ntype = \"file\"\ndir = \"far\"\npolicy = { host_pattern = \"nid\\\\d+\" }\n";
+    let site = Site::with(config);
+    let done = site.run(&["check"]).ended(3).quiet();
+    let words = |line: usize| done.lines()[line].split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(1), ["CONNECTOR", "STATE", "SURVIVES", "PUT", "GET", "EVICT", "SERVER"]);
+    assert_eq!(words(2)[..3], ["disk", "ok", "host"]);
+    assert_eq!(words(3)[..3], ["memory", "ok", "nothing"]);
+    assert_eq!((words(4), words(5)), (vec!["gone".into(), "FAILS".into()], vec!["far".into(), "dormant".into()]));
+    assert!(done.lines()[7].starts_with("gone: redis at /no/such/socket: "), "{done:?}");
+    assert!(done.lines()[8].starts_with("far: dormant: host \"login0\""), "{done:?}");
+    let found = site.run(&["check", "--format", "json"]).ended(3).json();
+    assert_eq!(found["connectors"][0]["durability"], "host");
+    assert!(found["connectors"][0]["put_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert_eq!((&found["connectors"][2]["ok"], &found["connectors"][3]["state"]), (&false.into(), &"dormant".into()));
+}
+
+#[test]
 fn check_says_what_is_out_of_order() {
     let site =
         Site::with("[connectors.ok]\ntype = \"file\"\ndir = \"o\"\n[connectors.bad]\ntype = \"file\"\ndir = \"o/x\"");

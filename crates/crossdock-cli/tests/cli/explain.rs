@@ -76,4 +76,11 @@ fn text_says_what_happens_when_the_route_is_out_of_order() {
     let stored = site.run_with(&["put", "-"], b"x").ended(0);
     assert!(stored.out().starts_with("second/"), "{stored:?}");
     assert!(stored.stderr.contains("\"first\" could not take"), "{stored:?}");
+    // Of many files, the later ones skip it; that shows for each of them.
+    let names: Vec<String> = (0..7).map(|n| format!("file-{n}")).collect();
+    names.iter().for_each(|name| drop(site.write(name, "x")));
+    let mut call = vec!["put".to_owned()];
+    call.extend(names);
+    let stored = site.run(&call).ended(0);
+    assert_eq!(stored.stderr.matches("\"first\" could not take").count(), 7, "{stored:?}");
 }

@@ -25,6 +25,7 @@ __all__ = [
     '__version__',
     'hostname',
     'open_file',
+    'open_object_store',
     'open_redis',
     'read_config',
     'read_tags',
@@ -50,9 +51,13 @@ def open_file(
     allow_foreign_owner: bool,
     make_dir: bool,
     write_once: bool,
+    max_total_bytes: int | None,
     zero_copy: bool,
 ) -> str:
     """Opens the connector of a `FileConnector`, and says its directory as the config has it."""
+
+def open_object_store(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
+    """Opens the connector of an `ObjectStoreConnector`, without connecting, and says its options as the config has them."""
 
 def open_redis(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
     """Opens the connector of a `RedisConnector`, without connecting, and says its options as the config has them."""
@@ -70,6 +75,8 @@ class CompiledPolicy:
         subset_tags: Iterable[str],
         superset_tags: Iterable[str],
         fallback: bool,
+        max_failures: int,
+        cooldown: float,
     ) -> CompiledPolicy: ...
     def is_valid(
         self,
@@ -117,6 +124,7 @@ class StoredBase(Generic[_K]):
     """The native part of `crossdock.connectors.file.FileConnector` and of its like, whose keys are `_K`."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __class_getitem__(cls, _keys: Any, /) -> type[Self]: ...
     def _close(self, clear: bool | None) -> None: ...
     def put(self, obj: BytesLike, *, durability: _Durability | None = None) -> _K: ...
     def put_batch(self, objs: Iterable[BytesLike], *, durability: _Durability | None = None) -> list[_K]: ...
@@ -147,8 +155,8 @@ class MultiBase:
     def _opened(self, place: int) -> Any: ...
     def _explain(
         self, size_bytes: float | None, subset_tags: Iterable[str], superset_tags: Iterable[str]
-    ) -> tuple[str | None, list[tuple[str, bool, list[str]]]]: ...
-    def _stats(self) -> dict[str, dict[str, dict[str, float]]]: ...
+    ) -> tuple[str | None, list[tuple[str, bool, list[str], str | None]]]: ...
+    def _stats(self) -> dict[str, dict[str, dict[str, Any]]]: ...
     def put(
         self,
         obj: BytesLike,

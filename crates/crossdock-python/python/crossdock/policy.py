@@ -16,7 +16,7 @@ __all__ = ['Policy', 'PolicyDict']
 
 
 class PolicyDict(TypedDict):
-    """A policy as a dict that JSON can hold; `fallback` is there only if it is true."""
+    """A policy as a dict that JSON can hold. What ProxyStore does not know is there only if it differs from its default."""
 
     priority: int
     host_pattern: list[str] | str | None
@@ -25,6 +25,8 @@ class PolicyDict(TypedDict):
     subset_tags: list[str]
     superset_tags: list[str]
     fallback: NotRequired[bool]
+    max_failures: NotRequired[int]
+    cooldown: NotRequired[float]
 
 
 class _OfDataclass:
@@ -61,10 +63,13 @@ class Policy:
         subset_tags: Tags among which all of an object's subset tags must be.
         superset_tags: Tags that must all be among an object's superset tags.
         fallback: Whether a put that fails here without having written anything goes on to the next valid connector.
+        max_failures: How many puts in a row may fail here before the connector is skipped for a while: by puts that may
+            fall back; others fail at once then. 0: never.
+        cooldown: How long it is skipped then, in seconds, before one put tries it again.
 
     Raises:
         TypeError: A field is of another type.
-        ValueError: A pattern does not compile, a size is below 0, or the smallest size is above the largest.
+        ValueError: A pattern does not compile, a number is below 0, or the smallest size is above the largest.
 
     Example:
         >>> from crossdock.connectors.multi import Policy
@@ -81,6 +86,8 @@ class Policy:
         'subset_tags': (),
         'superset_tags': (),
         'fallback': False,
+        'max_failures': 5,
+        'cooldown': 10,
     }
     FIELDS: ClassVar[frozenset[str]] = frozenset(_DEFAULTS)
     __match_args__: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
@@ -99,6 +106,8 @@ class Policy:
     subset_tags: list[str]
     superset_tags: list[str]
     fallback: bool
+    max_failures: int
+    cooldown: float
 
     def __init__(
         self,
@@ -109,6 +118,8 @@ class Policy:
         subset_tags: Iterable[str] = (),
         superset_tags: Iterable[str] = (),
         fallback: bool = False,
+        max_failures: int = 5,
+        cooldown: float = 10,
     ) -> None:
         self.priority = priority
         # Lists, so that whatever the values come from can be used up, and policies can be compared.
@@ -119,6 +130,8 @@ class Policy:
         self.subset_tags = read_tags('subset_tags', subset_tags)
         self.superset_tags = read_tags('superset_tags', superset_tags)
         self.fallback = fallback
+        self.max_failures = max_failures
+        self.cooldown = cooldown
         compiled = self._compile(min_size_bytes, max_size_bytes)
         self.min_size_bytes = min(compiled.min_size_bytes, sys.maxsize)
         self.max_size_bytes = min(compiled.max_size_bytes, sys.maxsize)
@@ -150,7 +163,7 @@ class Policy:
         return {name: value for name, value in self.__dict__.items() if name not in ('_cache', '_is_frozen')}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # ProxyStore's policies, once `crossdock.proxystore.install()` has put ours in their place, lack a field.
+        # ProxyStore's policies, once `crossdock.proxystore.install()` has put ours in their place, lack fields.
         Policy.__init__(self, **{name: value for name, value in state.items() if name in self.FIELDS})
         self.__dict__.update({name: value for name, value in state.items() if name not in self.FIELDS})
 
@@ -173,6 +186,8 @@ class Policy:
             self.subset_tags,
             self.superset_tags,
             self.fallback,
+            self.max_failures,
+            self.cooldown,
         )
 
     def _freeze(self) -> None:
@@ -211,4 +226,8 @@ class Policy:
         )
         if self.fallback:
             fields['fallback'] = True
+        if self.max_failures != self._DEFAULTS['max_failures']:
+            fields['max_failures'] = self.max_failures
+        if self.cooldown != self._DEFAULTS['cooldown']:
+            fields['cooldown'] = self.cooldown
         return fields

@@ -40,7 +40,7 @@ policy = { max_size_bytes = "1 MB", subset_tags = ["a", "b"], superset_tags = ["
 [connectors.bulk]
 type = "file"
 dir = "${env:HOME}/objects"
-policy = { min_size_bytes = 1_000_001, fallback = true, host_pattern = ["a.*", "b+"] }
+policy = { min_size_bytes = 1_000_001, fallback = true, cooldown = "500 ms", host_pattern = ["a.*", "b+"] }
 "#,
     r#"{"connectors": {"outer": {"type": "multi", "connectors": {"inner": {"type": "local"}},
   "policy": {"priority": -3}}, "disk": {"type": "file", "dir": "/nonexistent/objects", "integrity": "size",
@@ -240,6 +240,8 @@ const TEXTS: &[&str] = &[
     "store_dir",
     "priority",
     "fallback",
+    "max_failures",
+    "cooldown",
     "(a+)+$",
     "(",
     "[",

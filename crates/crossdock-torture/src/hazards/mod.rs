@@ -12,6 +12,7 @@ mod kill;
 mod kill_calls;
 mod patterns;
 mod power_cut;
+mod quota;
 pub(crate) mod secrets;
 mod short_writes;
 mod writers;
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[Hazard] = &[
     evict_race::HAZARD,
     close::HAZARD,
     full::HAZARD,
+    quota::HAZARD,
     fork::HAZARD,
     keys::HAZARD,
     configs::HAZARD,

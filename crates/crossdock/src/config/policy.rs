@@ -36,6 +36,17 @@ pub const POLICY_FIELDS: &[FieldSpec] = &[
         "Whether a put that fails here without having written anything goes on to the next valid connector. \
               Default false.",
     ),
+    FieldSpec::new(
+        "max_failures",
+        FieldKind::Integer,
+        "How many puts in a row may fail here before the connector is skipped for a while: by puts that may fall back; \
+              others fail at once then. 0: never. Default 5.",
+    ),
+    FieldSpec::new(
+        "cooldown",
+        FieldKind::Duration,
+        "How long it is skipped then, before one put tries it again, in seconds or with a unit. Default 10 s.",
+    ),
 ];
 
 impl Policy {
@@ -64,6 +75,13 @@ impl Policy {
         if let Some(fallback) = fields.boolean("fallback")? {
             builder = builder.fallback(fallback);
         }
+        if let Some(failures) = fields.integer("max_failures")? {
+            let wrong = |_| fields.wrong("max_failures", "must be a number from 0 (never skipped) to 4294967295");
+            builder = builder.max_failures(u32::try_from(failures).map_err(wrong)?);
+        }
+        if let Some(cooldown) = fields.duration("cooldown")? {
+            builder = builder.cooldown(cooldown);
+        }
         builder = match fields.node("host_pattern").map(|node| &node.value) {
             None | Some(Value::Null) => builder,
             Some(Value::String(pattern)) => builder.host_pattern(pattern),
@@ -76,7 +94,8 @@ impl Policy {
         })
     }
 
-    /// The six fields that ProxyStore knows, and `fallback` only where it is set: ProxyStore refuses other fields.
+    /// The six fields that ProxyStore knows, and the [others](Self::EXTENSIONS) only where they differ from their defaults:
+    /// ProxyStore refuses other fields.
     #[must_use]
     pub fn to_table(&self) -> Table {
         let host_pattern = match self.host_pattern() {
@@ -84,15 +103,28 @@ impl Policy {
             Some(HostPatterns::One(pattern)) => pattern.as_str().into(),
             Some(HostPatterns::AnyOf(patterns)) => Value::list(patterns.iter().map(|pattern| pattern.as_str().into())),
         };
-        let table = Table::new()
+        let mut table = Table::new()
             .with("priority", self.priority())
             .with("host_pattern", host_pattern)
             .with("min_size_bytes", self.min_size_bytes())
             .with("max_size_bytes", self.max_size_bytes())
             .with("subset_tags", self.subset_tags())
             .with("superset_tags", self.superset_tags());
-        if self.fallback() { table.with("fallback", true) } else { table }
+        let usual = Self::any();
+        if self.fallback() {
+            table.set("fallback", true);
+        }
+        if self.max_failures() != usual.max_failures() {
+            table.set("max_failures", i64::from(self.max_failures()));
+        }
+        if self.cooldown() != usual.cooldown() {
+            table.set("cooldown", self.cooldown());
+        }
+        table
     }
+
+    /// The fields that ProxyStore does not know.
+    pub const EXTENSIONS: [&str; 3] = ["fallback", "max_failures", "cooldown"];
 
     /// Only the fields that differ from their defaults: what a person would write.
     pub(crate) fn to_short_table(&self) -> Table {

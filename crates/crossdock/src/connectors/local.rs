@@ -222,22 +222,24 @@ impl LocalConnector {
         Err(Error::new(ErrorKind::Unavailable, message).permanent())
     }
 
-    /// Takes `size` bytes of the quota.
-    fn reserve(&self, size: usize) -> Result<()> {
-        let size = size as u64;
-        let Some(max) = self.options.max_total_bytes else {
+    /// Takes `size` bytes of the quota, in place of `freed` ones: both at once, so that no other put can come in between.
+    fn reserve(&self, size: usize, freed: usize) -> Result<()> {
+        let (size, freed) = (size as u64, freed as u64);
+        if self.options.max_total_bytes.is_none() && freed == 0 {
             self.used.fetch_add(size, Ordering::Relaxed);
             return Ok(());
-        };
-        let take = |used: u64| used.checked_add(size).filter(|sum| *sum <= max);
+        }
+        let max = self.options.max_total_bytes.unwrap_or(u64::MAX);
+        // Saturating, as a close may have counted from 0 again.
+        let others = |used: u64| used.saturating_sub(freed);
+        let take = |used: u64| others(used).checked_add(size).filter(|sum| *sum <= max || size <= freed);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map(drop).map_err(|used| Error::over_quota(size, used, max))
+        taken.map(drop).map_err(|used| Error::over_quota(size, others(used), max))
     }
 
     fn release(&self, object: &Bytes) {
-        let less = |used: u64| Some(used.saturating_sub(object.len() as u64));
-        // Never refuses; saturating, as a close may have counted from 0 again.
-        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        // Refuses nothing.
+        let (Ok(()) | Err(_)) = self.reserve(0, object.len());
     }
 
     /// A key that is not there and that another process made is refused: its object may well exist over there.
@@ -272,7 +274,7 @@ impl Connector for LocalConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.properties().require(options.durability)?;
         let (id, mut shard) = self.new_place()?;
-        self.reserve(object.len())?;
+        self.reserve(object.len(), 0)?;
         let key = if self.options.may_replace { ObjectKey::bare(id) } else { ObjectKey::sized(id, &object) };
         shard.insert(key.id.clone(), object);
         Ok(key.into())
@@ -363,18 +365,13 @@ impl Deferrable for LocalConnector {
         self.refuse_foreign(&key.id)?;
         key.require_same(&object, Integrity::Size)?;
         let mut shard = self.write(&key.id)?;
-        match shard.get(&key.id) {
+        let freed = match shard.get(&key.id) {
             Some(present) if *present == object => return Ok(()),
             Some(_) if !self.options.may_replace => return Err(Error::already_exists(&key.id)),
-            Some(present) => {
-                let freed = present.len();
-                self.release(present);
-                self.reserve(object.len()).inspect_err(|_| {
-                    self.used.fetch_add(freed as u64, Ordering::Relaxed);
-                })?;
-            }
-            None => self.reserve(object.len())?,
-        }
+            Some(present) => present.len(),
+            None => 0,
+        };
+        self.reserve(object.len(), freed)?;
         let replaced = shard.insert(key.id.clone(), object);
         // Dropped after the lock: dropping may run code of whoever owns the buffer.
         drop(shard);
@@ -411,6 +408,28 @@ mod tests {
         let once = LocalConnector::new();
         let key = once.put_bytes("1234")?;
         assert_eq!(once.set(&key, "56".into(), &PutOptions::new()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        Ok(())
+    }
+
+    #[test]
+    fn who_replaces_an_object_never_gives_its_room_to_others() -> Result<()> {
+        let local = LocalConnector::with_options(&LocalOptions::new().max_total_bytes(100).write_once(false));
+        let key = local.put_bytes(vec![0; 80])?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..300_000 {
+                    let refused = local.set(&key, vec![1; 101].into(), &PutOptions::new());
+                    assert_eq!(refused.unwrap_err().kind(), ErrorKind::TooLarge);
+                }
+            });
+            for _ in 0..300_000 {
+                assert_eq!(local.put_bytes(vec![2; 30]).unwrap_err().kind(), ErrorKind::Full);
+            }
+        });
+        assert_eq!(local.used_bytes(), 80);
+        local.set(&key, vec![3; 100].into(), &PutOptions::new())?;
+        local.set(&key, vec![4; 10].into(), &PutOptions::new())?;
+        assert_eq!(local.used_bytes(), 10);
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Batches over several connectors: routed first, grouped by connector, undone when a share fails.
 
-use super::{Dispatcher, also_failed, may_go_on};
+use super::way::{Step, Way};
+use super::{Dispatcher, also_failed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::Work;
 use crate::options::PutOptions;
 use crate::policy::Request;
-use crate::router::Candidate;
 
 /// The items of a batch that go to one connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,35 @@ fn group(routed: impl Iterator<Item = (usize, usize)>) -> Vec<Share> {
     shares
 }
 
-/// Items of a batch that still have to be written, each with the connector that is to be asked.
-type Pending = Vec<(usize, Candidate)>;
+/// An item of a batch that still has to be written.
+struct Pending {
+    /// Its place in the batch.
+    item: usize,
+    /// The connector that is to be asked.
+    connector: usize,
+    /// How it got there.
+    way: Way,
+}
+
+/// Which open connectors one round of a batch tries: what is a probe for one item is so for all of its share.
+struct Gates<'a> {
+    dispatcher: &'a Dispatcher,
+    decided: Vec<(usize, bool)>,
+}
+
+impl Gates<'_> {
+    fn lets_through(&mut self, place: usize) -> bool {
+        if !self.dispatcher.breakers[place].is_open() {
+            return true;
+        }
+        if let Some((_, decided)) = self.decided.iter().find(|(decided, _)| *decided == place) {
+            return *decided;
+        }
+        let lets_through = self.dispatcher.lets_through(place, Work::Put);
+        self.decided.push((place, lets_through));
+        lets_through
+    }
+}
 
 /// What the items of one batch have in common, and their sizes.
 #[derive(Clone, Copy)]
@@ -49,10 +77,11 @@ impl<'a> Batch<'a> {
 impl Dispatcher {
     /// A put of several objects, known by their sizes in bytes.
     ///
-    /// 1. Route every item; nothing is written if one has no route.
+    /// 1. Route every item, past connectors that are skipped; nothing is written if one has no route.
     /// 2. `write` hands each connector its share as one batch and says for each share which keys came back, or why it
     ///    failed.
-    /// 3. A share that failed goes to each item's next candidate where the policy says `fallback`; back to 2.
+    /// 3. A share that failed goes to where each item goes next, as in [`put`](Self::put), where the policy says
+    ///    `fallback`; back to 2.
     /// 4. When a share fails for good: `undo` evicts what the others wrote, and says so in the error.
     ///
     /// # Errors
@@ -69,24 +98,32 @@ impl Dispatcher {
         let batch = Batch { sizes, options, hostname };
         let mut written: Vec<Option<(usize, K)>> = sizes.iter().map(|_| None).collect();
         let mut failed: Option<Error> = None;
-        let mut pending = self.first_candidates(batch)?;
+        let mut pending = self.begin(batch)?;
         while !pending.is_empty() {
-            let shares = group(pending.iter().map(|(item, candidate)| (*item, candidate.index)));
+            let shares = group(pending.iter().map(|one| (one.item, one.connector)));
             let outcomes = write(&shares);
+            let mut gates = self.gates();
             let mut again = Vec::new();
             let mut is_lost = false;
             for (share, outcome) in shares.iter().zip(outcomes) {
                 match outcome.and_then(|keys| same_count(keys, share.items.len())) {
                     Ok(keys) => {
+                        self.breakers[share.connector].succeeded(Work::Put);
                         let items = share.items.iter().zip(keys);
                         items.for_each(|(item, key)| written[*item] = Some((share.connector, key)));
                     }
                     Err(error) => {
-                        let error = error.in_connector(self.lanes[share.connector].name.clone());
-                        let next = self.where_next(share, &error, &pending, batch);
-                        is_lost |= next.is_none();
-                        again.extend(next.into_iter().flatten());
+                        let error = self.judged(share.connector, Work::Put, error);
+                        let mine = pending.extract_if(.., |one| one.connector == share.connector).collect();
+                        let next = self.go_on(mine, &error, batch, &mut gates);
                         failed = Some(also_failed(failed, error));
+                        match next {
+                            Ok(next) => again.extend(next),
+                            Err(left_out) => {
+                                is_lost = true;
+                                failed = failed.map(|error| self.with_left_out(error, &left_out));
+                            }
+                        }
                     }
                 }
             }
@@ -95,39 +132,64 @@ impl Dispatcher {
             }
             pending = again;
         }
-        // Step 1 gave every item a candidate, and only written items leave `pending`.
+        // Step 1 gave every item a connector, and only written items leave `pending`.
         Ok(written.into_iter().flatten().collect())
     }
 
-    /// Step 3: the next candidate of each item of a share that failed. `None` if the policy forbids it, or if one of
-    /// them has nowhere to go.
-    fn where_next(&self, failed: &Share, error: &Error, pending: &Pending, batch: Batch<'_>) -> Option<Pending> {
-        if !may_go_on(&self.lanes[failed.connector].policy, error) {
-            return None;
-        }
-        let mine = pending.iter().filter(|(_, candidate)| candidate.index == failed.connector);
-        mine.map(|(item, candidate)| {
-            let request = batch.request(*item);
-            let hosts = self.hosts(&request);
-            Some((*item, self.next(&request, hosts.as_ref(), candidate.position + 1)?))
-        })
-        .collect()
+    fn gates(&self) -> Gates<'_> {
+        Gates { dispatcher: self, decided: Vec::new() }
     }
 
     /// Step 1.
-    fn first_candidates(&self, batch: Batch<'_>) -> Result<Pending> {
+    fn begin(&self, batch: Batch<'_>) -> Result<Vec<Pending>> {
+        let count = batch.sizes.len();
         let hosts = self.hosts(&batch.request(0));
-        let route = |item| {
+        let hosts = hosts.as_ref().map(|table| &***table);
+        let nothing_written =
+            |error: Error, item| error.context(format_args!("this is object {item} of {count}, nothing was written"));
+        let route = |item| match self.router.next(&batch.request(item), hosts, 0) {
+            Some(candidate) => Ok((item, candidate.position)),
+            None => Err(nothing_written(self.no_route(&batch.request(item)), item)),
+        };
+        // All have a route before anything is counted as a probe.
+        let routed: Vec<(usize, usize)> = (0..count).map(route).collect::<Result<_>>()?;
+        let mut gates = self.gates();
+        let first = |(item, position)| {
+            let mut way = Way::starting_at(position);
             let request = batch.request(item);
-            match self.next(&request, hosts.as_ref(), 0) {
-                Some(candidate) => Ok((item, candidate)),
-                None => {
-                    let place = format!("this is object {item} of {}, nothing was written", batch.sizes.len());
-                    Err(self.no_route(&request).context(place))
-                }
+            match self.step(&mut way, &request, hosts, |place| gates.lets_through(place)) {
+                Step::Ask(connector) => Ok(Pending { item, connector, way }),
+                Step::Refuse(place) => Err(nothing_written(self.refusal(place), item)),
+                Step::End => Err(nothing_written(self.no_route(&request), item)),
             }
         };
-        (0..batch.sizes.len()).map(route).collect()
+        routed.into_iter().map(first).collect()
+    }
+
+    /// Step 3: where each item of a share that failed goes next.
+    ///
+    /// # Errors
+    /// Where the policy forbids it, or one of them has nowhere to go: the connectors that were skipped and not tried.
+    fn go_on(
+        &self,
+        failed: Vec<Pending>,
+        error: &Error,
+        batch: Batch<'_>,
+        gates: &mut Gates<'_>,
+    ) -> Result<Vec<Pending>, Vec<usize>> {
+        let next = |Pending { item, connector, mut way }: Pending| {
+            let request = batch.request(item);
+            let hosts = self.hosts(&request);
+            let hosts = hosts.as_ref().map(|table| &***table);
+            if !way.goes_on_after(&self.lanes[connector].policy, error) {
+                return Err(way.left_out().to_vec());
+            }
+            match self.step(&mut way, &request, hosts, |place| gates.lets_through(place)) {
+                Step::Ask(connector) => Ok(Pending { item, connector, way }),
+                Step::Refuse(_) | Step::End => Err(Vec::new()),
+            }
+        };
+        failed.into_iter().map(next).collect()
     }
 
     /// A get of several objects, known by the places of their connectors, as [`find`](Self::find) tells them: `read` asks

@@ -4,21 +4,26 @@
 //! [`Bytes`](crate::Bytes), as a binding to another language does, has a dispatcher of its own.
 
 mod batch;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
 pub use batch::Share;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::{Breaker, Health, Work};
 use crate::hostname::Hostname;
-use crate::policy::{Policy, Request};
+use crate::policy::Request;
 use crate::router::{Candidate, Explanation, HostTable, Lane, Router};
+use way::{Order, Step, Way};
 
-/// Named policies, the host they are asked on, and the rules of a put: first valid connector, fallback, batches.
+/// Named policies, the host they are asked on, the health of their connectors, and the rules of a put: first valid
+/// connector, fallback, batches.
 ///
 /// Connectors are known by their place in the order in which they were given.
 ///
@@ -33,7 +38,7 @@ use crate::router::{Candidate, Explanation, HostTable, Lane, Router};
 /// assert_eq!(dispatcher.find("tiny")?, 1);
 /// // "tiny" is asked first, fails, and lets the put go on.
 /// let request = Request::new().size(2);
-/// let (place, key) = dispatcher.put(&request, |place| match place {
+/// let (place, key) = dispatcher.put(&request, |place, _| match place {
 ///     1 => Some(Err(Error::new(ErrorKind::Full, "no space is left"))),
 ///     _ => Some(Ok("the key")),
 /// })?;
@@ -46,8 +51,14 @@ pub struct Dispatcher {
     router: Router,
     hostname: Hostname,
     hosts: ArcSwap<HostTable>,
+    /// One for each lane.
+    breakers: Vec<Breaker>,
+    clock: Clock,
     closed: AtomicBool,
 }
+
+/// How long ago some moment was, always the same one.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 impl Dispatcher {
     /// A dispatcher over connectors in the order in which they are given.
@@ -64,7 +75,18 @@ impl Dispatcher {
         }
         let router = Router::new(lanes.iter().cloned());
         let hosts = ArcSwap::from_pointee(router.host_table(hostname.get()));
-        Ok(Self { lanes, by_name, router, hostname, hosts, closed: AtomicBool::new(false) })
+        let breaker = |lane: &Lane| Breaker::new(lane.policy.max_failures(), lane.policy.cooldown());
+        let breakers = lanes.iter().map(breaker).collect();
+        let start = Instant::now();
+        let clock: Clock = Arc::new(move || start.elapsed());
+        Ok(Self { lanes, by_name, router, hostname, hosts, breakers, clock, closed: AtomicBool::new(false) })
+    }
+
+    /// The same dispatcher with another clock, by which cool-downs end: for tests. Default: that of the system.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The connectors in the order in which they were given.
@@ -137,35 +159,21 @@ impl Dispatcher {
             .in_connector(lane.name.clone())
     }
 
-    /// Asks the connectors whose policies take the request, one after the other, until one has done it. `attempt` may
-    /// pass (`None`); after a failure it goes on only where the policy says `fallback` and nothing was written.
+    /// Asks the connectors whose policies take the request, one after the other, until one has done it.
+    ///
+    /// `attempt` is told the connector's place, and whether another may be asked after it. It may pass (`None`); after a
+    /// failure it goes on only where the policy says `fallback` and nothing was written. Connectors that have failed
+    /// [too often](crate::PolicyBuilder::max_failures) are skipped, and tried after all where no other has done it; where the
+    /// policy does not say `fallback`, the put fails at once instead.
     ///
     /// # Errors
-    /// `NoRoute` with every verdict, `Closed`, or what the attempts said.
+    /// `NoRoute` with every verdict, `Closed`, what the attempts said, or `Unavailable` where there was to be none.
     pub fn put<T>(
         &self,
         request: &Request<'_>,
-        mut attempt: impl FnMut(usize) -> Option<Result<T>>,
+        attempt: impl FnMut(usize, bool) -> Option<Result<T>>,
     ) -> Result<(usize, T)> {
-        self.require_open()?;
-        let hosts = self.hosts(request);
-        let mut failed: Option<Error> = None;
-        let mut position = 0;
-        while let Some(candidate) = self.next(request, hosts.as_ref(), position) {
-            position = candidate.position + 1;
-            let lane = &self.lanes[candidate.index];
-            let error = match attempt(candidate.index) {
-                None => continue,
-                Some(Ok(done)) => return Ok((candidate.index, done)),
-                Some(Err(error)) => error.in_connector(lane.name.clone()),
-            };
-            let may_go_on = may_go_on(&lane.policy, &error);
-            failed = Some(also_failed(failed, error));
-            if !may_go_on {
-                break;
-            }
-        }
-        Err(failed.unwrap_or_else(|| self.no_route(request)))
+        self.ask(Work::Put, Order::Usual, request, attempt)
     }
 
     /// A key for an object to come. As [`put`](Self::put), but where the object's size is not known, connectors that take
@@ -176,29 +184,164 @@ impl Dispatcher {
     pub fn new_key<T>(
         &self,
         request: &Request<'_>,
-        mut attempt: impl FnMut(usize) -> Option<Result<T>>,
+        attempt: impl FnMut(usize, bool) -> Option<Result<T>>,
     ) -> Result<(usize, T)> {
-        if request.size.is_some() {
-            return self.put(request, attempt);
-        }
-        let takes_every_size = |place: usize| self.lanes[place].policy.takes_every_size();
-        let mut was_asked = false;
-        let first = self.put(request, |place| {
-            let made = if takes_every_size(place) { attempt(place) } else { None };
-            was_asked |= made.is_some();
-            made
-        });
-        if was_asked {
-            return first;
-        }
-        self.put(request, |place| if takes_every_size(place) { None } else { attempt(place) })
+        let order = if request.size.is_some() { Order::Usual } else { Order::EverySizeFirst };
+        self.ask(Work::NewKey, order, request, attempt)
     }
 
-    /// What every policy says to the request on this host now.
+    #[inline]
+    fn ask<T>(
+        &self,
+        work: Work,
+        order: Order,
+        request: &Request<'_>,
+        mut attempt: impl FnMut(usize, bool) -> Option<Result<T>>,
+    ) -> Result<(usize, T)> {
+        self.require_open()?;
+        let hosts = self.hosts(request);
+        let hosts = hosts.as_ref().map(|table| &***table);
+        // Nearly always the first that takes the object is well, and does it.
+        let first = self.router.next(request, hosts, 0).filter(|_| order == Order::Usual);
+        let first =
+            first.map(|Candidate { index, position }| (index, position, &self.lanes[index], &self.breakers[index]));
+        let Some((place, position, lane, breaker)) = first.filter(|(.., breaker)| !breaker.is_open()) else {
+            return self.ask_on(work, Way::new(order), request, hosts, None, &mut attempt);
+        };
+        let mut way = Way::starting_at(position + 1);
+        match attempt(place, lane.policy.fallback()) {
+            Some(Ok(done)) => {
+                breaker.succeeded(work);
+                Ok((place, done))
+            }
+            Some(Err(error)) => {
+                let error = self.judged(place, work, error);
+                if !way.goes_on_after(&lane.policy, &error) {
+                    return Err(error);
+                }
+                self.ask_on(work, way, request, hosts, Some(error), &mut attempt)
+            }
+            None => self.ask_on(work, way, request, hosts, None, &mut attempt),
+        }
+    }
+
+    /// The rest of the way of an object.
+    #[cold]
+    fn ask_on<T>(
+        &self,
+        work: Work,
+        mut way: Way,
+        request: &Request<'_>,
+        hosts: Option<&HostTable>,
+        mut failed: Option<Error>,
+        attempt: &mut impl FnMut(usize, bool) -> Option<Result<T>>,
+    ) -> Result<(usize, T)> {
+        loop {
+            let place = match self.step(&mut way, request, hosts, |place| self.lets_through(place, work)) {
+                Step::Ask(place) => place,
+                Step::Refuse(place) => return Err(self.refusal(place)),
+                Step::End => break,
+            };
+            let policy = &self.lanes[place].policy;
+            let error = match attempt(place, way.may_go_on(policy)) {
+                None => continue,
+                Some(Ok(done)) => {
+                    self.breakers[place].succeeded(work);
+                    return Ok((place, done));
+                }
+                Some(Err(error)) => self.judged(place, work, error),
+            };
+            let goes_on = way.goes_on_after(policy, &error);
+            failed = Some(also_failed(failed, error));
+            if !goes_on {
+                break;
+            }
+        }
+        let error = failed.unwrap_or_else(|| self.no_route(request));
+        Err(self.with_left_out(error, way.left_out()))
+    }
+
+    /// Whether the connector at that place is to be tried now.
+    fn lets_through(&self, place: usize, work: Work) -> bool {
+        self.breakers[place].lets_through(work, || (self.clock)())
+    }
+
+    /// The error with the connector's name, once its breaker has heard of it.
+    #[cold]
+    fn judged(&self, place: usize, work: Work, error: Error) -> Error {
+        let breaker = &self.breakers[place];
+        match error.kind() {
+            // A nested multi-connector, which has named its connector, judges that one itself.
+            _ if error.connector().is_some() => {}
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Ambiguous => {
+                breaker.failed(work, error.message(), (self.clock)());
+            }
+            // It is there, and has answered.
+            ErrorKind::Full => breaker.succeeded(work),
+            _ => {}
+        }
+        error.in_connector(self.lanes[place].name.clone())
+    }
+
+    /// The error of a put that is not tried, as the connector has failed too often and its policy lets nothing go past it.
+    #[cold]
+    fn refusal(&self, place: usize) -> Error {
+        let advice = "wait, or set fallback = true in its policy so that another connector takes over";
+        let message = match self.breakers[place].skipped((self.clock)()) {
+            Some(skipped) => format!("it was not tried: {skipped}; {advice}"),
+            // It has changed this very moment.
+            None => format!("it was not tried, as too many puts had failed; {advice}"),
+        };
+        Error::new(ErrorKind::Unavailable, message).in_connector(self.lanes[place].name.clone())
+    }
+
+    /// The error, with those connectors that were not even tried.
+    fn with_left_out(&self, error: Error, left_out: &[usize]) -> Error {
+        left_out.iter().fold(error, |error, place| {
+            let name = &self.lanes[*place].name;
+            match self.breakers[*place].skipped((self.clock)()) {
+                Some(skipped) => error.context(format_args!("{name} was not tried: {skipped}")),
+                None => error.context(format_args!("{name} was not tried")),
+            }
+        })
+    }
+
+    /// How each connector fares with puts, in the order in which they were given.
+    pub fn health(&self) -> impl Iterator<Item = Health> {
+        let now = (self.clock)();
+        self.breakers.iter().map(move |breaker| breaker.health(now))
+    }
+
+    /// What every policy says to the request on this host now, and which connectors puts skip for a while.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
         let hostname = request.hostname.map_or_else(|| self.hostname.get(), str::to_owned);
-        self.router.explain(request, &hostname)
+        let mut explanation = self.router.explain(request, &hostname);
+        if self.breakers.iter().any(Breaker::is_open) {
+            self.explain_skipped(&mut explanation);
+        }
+        explanation
+    }
+
+    /// Adds what is skipped, and sends the route past it as [`put`](Self::put) would.
+    fn explain_skipped(&self, explanation: &mut Explanation) {
+        let now = (self.clock)();
+        for (place, verdict) in self.router.order().zip(&mut explanation.verdicts) {
+            verdict.skipped = self.breakers[place].skipped(now).filter(|_| verdict.accepts);
+        }
+        let mut last_resort = None;
+        explanation.route = None;
+        for (place, verdict) in self.router.order().zip(&explanation.verdicts).filter(|(_, verdict)| verdict.accepts) {
+            if verdict.skipped.is_none() {
+                explanation.route = Some(verdict.connector.clone());
+                return;
+            }
+            if !self.lanes[place].policy.fallback() {
+                break;
+            }
+            last_resort.get_or_insert_with(|| verdict.connector.clone());
+        }
+        explanation.route = last_resort;
     }
 
     fn no_route(&self, request: &Request<'_>) -> Error {
@@ -238,17 +381,6 @@ impl Dispatcher {
         self.hosts.store(now.clone());
         Some(Guard::from_inner(now))
     }
-
-    /// The next connector that takes the request, on the host that `hosts` is about.
-    fn next(&self, request: &Request<'_>, hosts: Option<&Guard<Arc<HostTable>>>, position: usize) -> Option<Candidate> {
-        self.router.next(request, hosts.map(|table| &***table), position)
-    }
-}
-
-/// Whether a put that failed here may go to the next connector. An error that names keys has left objects behind,
-/// which nobody would hear of if the put then succeeded.
-fn may_go_on(policy: &Policy, error: &Error) -> bool {
-    policy.fallback() && error.kind().allows_fallback() && error.keys().is_empty()
 }
 
 /// The first error leads; the later ones follow in its message.

@@ -1,13 +1,12 @@
 //! Batches: each connector gets its share in one call; those that wait for other machines wait at the same time.
 
-use std::thread;
-
 use bytes::Bytes;
 
 use super::MultiConnector;
 use crate::connector::{Connector, undo_batch};
 use crate::dispatch::Share;
 use crate::error::Result;
+use crate::interrupt::together;
 use crate::key::{Key, MultiKey};
 use crate::options::{GetOptions, PutOptions};
 
@@ -51,24 +50,28 @@ impl MultiConnector {
         shares: &[Share],
         work: impl Fn(&dyn Connector, &[usize]) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
-        let one = |share: &Share| work(self.slots[share.connector].connector()?, &share.items);
-        let is_remote =
-            |share: &Share| self.slots[share.connector].properties().is_some_and(|properties| properties.remote);
-        if shares.iter().filter(|share| is_remote(share)).count() < 2 {
-            return shares.iter().map(one).collect();
-        }
-        thread::scope(|scope| {
-            let spawned: Vec<_> = shares
-                .iter()
-                .map(|share| if is_remote(share) { Ok(scope.spawn(|| one(share))) } else { Err(one(share)) })
-                .collect();
-            spawned
-                .into_iter()
-                .map(|outcome| match outcome {
-                    Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                    Err(done) => done,
-                })
-                .collect()
+        let places: Vec<usize> = shares.iter().map(|share| share.connector).collect();
+        self.at_the_same_time(&places, |turn| {
+            let share = &shares[turn];
+            work(self.slots[share.connector].connector()?, &share.items)
         })
+    }
+
+    /// Calls `work` for the connectors at these places, with the turn of each: those that wait for other machines wait at the
+    /// same time. The outcomes come in order.
+    pub(super) fn at_the_same_time<T: Send>(&self, places: &[usize], work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let is_remote =
+            |turn: &usize| self.slots[places[*turn]].properties().is_some_and(|properties| properties.remote);
+        let (remote, here): (Vec<usize>, Vec<usize>) = (0..places.len()).partition(is_remote);
+        if remote.len() < 2 {
+            return (0..places.len()).map(work).collect();
+        }
+        let work = &work;
+        let elsewhere = remote.iter().map(|turn| move || work(*turn));
+        let (remotely, locally) = together(elsewhere, || here.iter().map(|turn| work(*turn)).collect::<Vec<_>>());
+        let turns = remote.into_iter().zip(remotely).chain(here.into_iter().zip(locally));
+        let mut outcomes: Vec<(usize, T)> = turns.collect();
+        outcomes.sort_by_key(|(turn, _)| *turn);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 }

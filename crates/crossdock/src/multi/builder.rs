@@ -7,7 +7,7 @@ use once_cell::race::OnceBox;
 use super::MultiConnector;
 use super::slot::Slot;
 use crate::connector::{Connector, Opener};
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Clock, Dispatcher};
 use crate::error::Result;
 use crate::hostname::Hostname;
 use crate::policy::Policy;
@@ -20,6 +20,7 @@ pub struct MultiConnectorBuilder {
     lanes: Vec<Lane>,
     slots: Vec<Slot>,
     hostname: Option<Hostname>,
+    clock: Option<Clock>,
 }
 
 impl MultiConnectorBuilder {
@@ -38,6 +39,12 @@ impl MultiConnectorBuilder {
     /// Where the hostname comes from. Default: [`Hostname::from_environment`].
     pub fn hostname(mut self, hostname: Hostname) -> Self {
         self.hostname = Some(hostname);
+        self
+    }
+
+    /// By which clock connectors that are skipped are tried again: for tests. Default: that of the system.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -63,6 +70,11 @@ impl MultiConnectorBuilder {
             lane.dormant(slot.is_dormant())
         };
         let lanes = self.lanes.into_iter().zip(&mut slots).map(settle).collect();
-        Ok(MultiConnector { dispatcher: Dispatcher::new(lanes, hostname)?, slots })
+        let dispatcher = Dispatcher::new(lanes, hostname)?;
+        let dispatcher = match self.clock {
+            Some(clock) => dispatcher.clock(clock),
+            None => dispatcher,
+        };
+        Ok(MultiConnector { dispatcher, slots })
     }
 }

@@ -13,6 +13,7 @@ use crate::config::{Config, ConnectorConfig, Entry};
 use crate::connector::{Checkup, Connector, ConnectorExt, Deferrable, Properties};
 use crate::dispatch::{Dispatcher, also_failed};
 use crate::error::{Error, Result};
+use crate::health::Health;
 use crate::key::{Key, MultiKey};
 use crate::options::{CloseOptions, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::policy::{Reason, Request};
@@ -32,6 +33,10 @@ use slot::Slot;
 ///   is needed, and opening it is tried anew each time.
 /// - Where a policy says `fallback = true`, a put that failed there without having written anything goes on to the next
 ///   valid connector.
+/// - A connector in which too many puts in a row have failed ([`max_failures`](crate::PolicyBuilder::max_failures)) is
+///   skipped for a while: where its policy says `fallback = true`, puts go to the next valid connector at once, and come
+///   back to it only if no other has taken the object; where not, they fail at once. Reads go there all the same.
+///   [`health`](Self::health) and [`explain`](Self::explain) show it.
 ///
 /// It is itself a [`Connector`], and can be nested; nested ones get the tags. The methods here speak of [`MultiKey`] and
 /// [`Config`], those of the trait of [`Key`] and [`ConnectorConfig`]: `Key::from(multi_key)` and `MultiKey::try_from(key)`
@@ -154,6 +159,22 @@ impl MultiConnector {
         self.dispatcher.explain(&Request::for_put(size, options))
     }
 
+    /// How each connector fares with puts, in the order in which they were given: how many in a row have failed there, and
+    /// whether it is skipped for that.
+    ///
+    /// ```
+    /// # use crossdock::connectors::LocalConnector;
+    /// # use crossdock::{HealthState, MultiConnector, Policy};
+    /// # let multi = MultiConnector::builder().connector("memory", LocalConnector::new(), Policy::any()).build()?;
+    /// let [(name, health)] = &multi.health()[..] else { panic!("one connector") };
+    /// assert_eq!((&**name, health.state, health.failures), ("memory", HealthState::Closed, 0));
+    /// # Ok::<(), crossdock::Error>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Vec<(Arc<str>, Health)> {
+        self.named_slots().map(|(name, _)| name.clone()).zip(self.dispatcher.health()).collect()
+    }
+
     /// The config that builds this connector again elsewhere: all entries, dormant ones too, in their order.
     #[must_use]
     pub fn config(&self) -> Config {
@@ -188,7 +209,8 @@ impl MultiConnector {
         Ok(sum)
     }
 
-    /// Opens every connector that is active here and tests it, in the order of the config.
+    /// Opens every connector that is active here and tests it, in the order of the config; those that wait for other
+    /// machines wait at the same time.
     #[must_use]
     pub fn check_each(&self) -> Vec<(Arc<str>, Result<Checkup>)> {
         self.each_active("check", |connector| connector.check())
@@ -200,17 +222,17 @@ impl MultiConnector {
         self.each_active("gc", |connector| connector.gc(options))
     }
 
-    fn each_active<T>(
+    fn each_active<T: Send>(
         &self,
         operation: &'static str,
-        call: impl Fn(&dyn Connector) -> Result<T>,
+        call: impl Fn(&dyn Connector) -> Result<T> + Sync,
     ) -> Vec<(Arc<str>, Result<T>)> {
-        let active = self.named_slots().filter(|(_, slot)| !slot.is_dormant());
-        let one = |(name, slot): (&Arc<str>, &Slot)| {
+        let active: Vec<usize> = (0..self.slots.len()).filter(|place| !self.slots[*place].is_dormant()).collect();
+        self.at_the_same_time(&active, |turn| {
+            let (name, slot) = (self.name(active[turn]), &self.slots[active[turn]]);
             let done = self.dispatcher.require_open().and_then(|()| call(slot.connector()?));
             (name.clone(), done.map_err(|error| error.in_connector(name.clone()).during(operation)))
-        };
-        active.map(one).collect()
+        })
     }
 
     /// Closes every connector. Objects stay, unless `options` or a connector's own setting ask to clear.
@@ -247,18 +269,21 @@ impl MultiConnector {
 
     fn put_object(&self, mut object: Bytes, options: &PutOptions) -> Result<MultiKey> {
         let request = Request::for_put(Some(object.len() as u64), options);
-        let put = self.dispatcher.put(&request, |place| {
-            let may_fall_back = self.dispatcher.lanes()[place].policy.fallback();
-            let given = if may_fall_back { object.clone() } else { std::mem::take(&mut object) };
-            Some(self.slots[place].connector().and_then(|connector| connector.put(given, options)))
-        });
+        let put = self.dispatcher.put(
+            &request,
+            #[inline(always)]
+            |place, may_go_on| {
+                let given = if may_go_on { object.clone() } else { std::mem::take(&mut object) };
+                Some(self.slots[place].connector().and_then(|connector| connector.put(given, options)))
+            },
+        );
         put.map(|(place, key)| MultiKey::new(self.name(place).clone(), key))
     }
 
     fn defer_key(&self, hint: &KeyHint) -> Result<MultiKey> {
         let mut not_deferrable = Vec::new();
         let request = Request::for_put(hint.size, &hint.options);
-        let made = self.dispatcher.new_key(&request, |place| match self.slots[place].connector() {
+        let made = self.dispatcher.new_key(&request, |place, _| match self.slots[place].connector() {
             Ok(connector) if connector.deferrable().is_none() => {
                 not_deferrable.push(self.name(place).clone());
                 None

@@ -3,6 +3,7 @@
 use super::Registry;
 use crate::config::{Config, Entry, Reference, Table, Value, write_json};
 use crate::error::Result;
+use crate::policy::Policy;
 
 /// For whom the JSON is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,10 @@ impl Registry {
             let place = format!("{place}{}", entry.name);
             let (class_path, options) = self.to_class(entry, flavor, &place, left_out)?;
             let mut policy = entry.policy.to_table();
-            if flavor == Flavor::Proxystore && policy.remove("fallback").is_some() {
-                left_out.push(format!("{place}: ProxyStore's policies know no fallback"));
+            for field in Policy::EXTENSIONS.iter().filter(|_| flavor == Flavor::Proxystore) {
+                if policy.remove(field).is_some() {
+                    left_out.push(format!("{place}: ProxyStore's policies know no {field}"));
+                }
             }
             shape.set(&*entry.name, Value::list([class_path.into(), options.into(), policy.into()]));
         }

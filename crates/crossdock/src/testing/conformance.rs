@@ -81,10 +81,10 @@ impl fmt::Debug for Subject {
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $subject:expr) => {
-        $crate::conformance!(@all (tests $name, $subject));
+        $crate::conformance! { @all (tests $name, $subject) }
     };
     (@all ($($what:tt)*)) => {
-        $crate::conformance!(@$($what)*;
+        $crate::conformance! { @$($what)*;
             what_was_put_is_got, the_empty_object, a_large_object, missing_is_none, evicting_what_is_missing,
             evicted_is_gone, bytes_outlive_their_object, keys_are_unique, keys_survive_text_and_json,
             batches_keep_order, empty_batches, batches_with_missing_objects, deferred_objects_come_later,
@@ -94,7 +94,7 @@ macro_rules! conformance {
             closing_a_rebuilt_connector_deletes_nothing, closing_twice, nothing_works_after_closing,
             threads_never_see_wrong_bytes, gets_race_evicts, gc_leaves_objects_alone, it_checks_itself,
             its_debug_form_is_short
-        )
+        }
     };
     (@tests $name:ident, $subject:expr; $($rule:ident),*) => {
         mod $name {

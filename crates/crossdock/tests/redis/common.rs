@@ -10,8 +10,11 @@ use libtest_mimic::Trial;
 
 pub(crate) type Outcome = std::result::Result<(), libtest_mimic::Failed>;
 
+/// A test and its name.
+pub(crate) type Named = (&'static str, fn() -> Outcome);
+
 /// What runs a test by its name, where the servers are there.
-pub(crate) fn trials(tests: &[(&'static str, fn() -> Outcome)]) -> Vec<Trial> {
+pub(crate) fn trials(tests: &[Named]) -> Vec<Trial> {
     tests.iter().map(|(name, test)| trial(name, REDIS, *test)).collect()
 }
 

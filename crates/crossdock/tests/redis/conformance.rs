@@ -63,7 +63,10 @@ fn multi() -> Subject {
     Subject::new(multi, reopen).keeping(dir)
 }
 
-const SUBJECTS: &[(&str, fn() -> Subject)] = &[
+/// What makes a subject, and its name.
+type Named = (&'static str, fn() -> Subject);
+
+const SUBJECTS: &[Named] = &[
     ("single", single),
     ("prefix", prefixed),
     ("socket", over_a_socket),

@@ -37,3 +37,9 @@ def known_fields(cls: type[Any], config: dict[str, Any], known: set[str]) -> Non
         raise InvalidConfigError(
             f'the config of a {cls.__name__} has an unknown field {sorted(unknown)[0]!r}; known are {sorted(known)}',
         )
+
+
+def check_bound(max_total_bytes: int | None) -> None:
+    """Refuse a bound that is no size in bytes."""
+    if max_total_bytes is not None and max_total_bytes < 0:
+        raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')

@@ -6,7 +6,7 @@ import os
 from typing import Any, Literal, NamedTuple, Self
 
 from crossdock._crossdock import StoredBase, open_file
-from crossdock.connectors._managed import Managed, known_fields
+from crossdock.connectors._managed import Managed, check_bound, known_fields
 from crossdock.exceptions import InvalidConfigError
 
 __all__ = ['FileConnector', 'FileKey']
@@ -47,6 +47,11 @@ class FileConnector(StoredBase[FileKey], Managed):
             file systems that may not be mounted.
         write_once: Whether an object is written once. Without, setting a key again replaces its object whole, and keys
             carry neither size nor checksum: for ProxyStore's `ref.update()`.
+        max_total_bytes: The most bytes that all objects in the directory may take together, whoever put them; what is over
+            is a `FullError`, or a `TooLargeError` where it alone is more. Default: no bound. All connectors that write to
+            the directory, in whichever process, should have the same one: they share a count in it, `.crossdock-usage`.
+            What others add or remove, as ProxyStore's connectors do, is seen at the latest after some seconds, and
+            before anything is refused.
         zero_copy: `get` returns read-only memoryviews of the mapped file instead of `bytes`; only sizes are checked then.
 
     Raises:
@@ -72,6 +77,7 @@ class FileConnector(StoredBase[FileKey], Managed):
         allow_foreign_owner: bool = False,
         make_dir: bool = True,
         write_once: bool = True,
+        max_total_bytes: int | None = None,
         zero_copy: bool = False,
     ) -> None:
         self.clear = clear
@@ -82,6 +88,7 @@ class FileConnector(StoredBase[FileKey], Managed):
             'allow_foreign_owner': allow_foreign_owner,
             'make_dir': make_dir,
             'write_once': write_once,
+            'max_total_bytes': max_total_bytes,
             'zero_copy': zero_copy,
         }
         self._open(store_dir, clear)
@@ -92,6 +99,7 @@ class FileConnector(StoredBase[FileKey], Managed):
             raise TypeError(f'store_dir must be a str or a path of one, not {type(directory).__name__}')
         if '\0' in directory:
             raise ValueError(f'store_dir has a null character in it, which no path can have: {directory!r}')
+        check_bound(self._options['max_total_bytes'])
         self._dir = open_file(self, directory, clear, **self._options)
 
     @property
@@ -147,6 +155,7 @@ _DEFAULTS: dict[str, Any] = {
     'allow_foreign_owner': False,
     'make_dir': True,
     'write_once': True,
+    'max_total_bytes': None,
     'zero_copy': False,
 }
 _FIELDS = {'store_dir', 'clear', 'buffering', *_DEFAULTS}

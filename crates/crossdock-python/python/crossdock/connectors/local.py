@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from crossdock._crossdock import LocalBase
-from crossdock.connectors._managed import Managed
+from crossdock.connectors._managed import Managed, check_bound
 from crossdock.serialize import BytesLike
 
 __all__ = ['LocalConnector', 'LocalKey']
@@ -32,7 +32,8 @@ class LocalConnector(LocalBase, Managed):
             one share their objects. Default: a new one.
         include_data_in_config: Put the dictionary into `config()`, so that a connector built from it in another
             process has a copy of the objects. Slow: for tests.
-        max_total_bytes: The most bytes that all objects together may take; what is over is a `FullError`.
+        max_total_bytes: The most bytes that all objects together may take; what is over is a `FullError`. Counted is what
+            the dictionary has when the connector is built, and what this connector puts and evicts.
         write_once: Whether an object is written once. Without, setting a key again replaces its object: for ProxyStore's
             `ref.update()`.
         zero_copy: `get` returns read-only memoryviews instead of `bytes`.
@@ -56,8 +57,7 @@ class LocalConnector(LocalBase, Managed):
     ) -> None:
         if store_dict is not None and not (hasattr(store_dict, '__setitem__') and hasattr(store_dict, 'values')):
             raise TypeError(f'store_dict must be a dict, not {type(store_dict).__name__}')
-        if max_total_bytes is not None and max_total_bytes < 0:
-            raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')
+        check_bound(max_total_bytes)
         self._store: dict[LocalKey, BytesLike] = {} if store_dict is None else store_dict
         self._include_data_in_config = include_data_in_config
         self._max_total_bytes = max_total_bytes

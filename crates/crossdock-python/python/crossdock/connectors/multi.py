@@ -47,11 +47,18 @@ class Verdict(NamedTuple):
         connector: The connector's name.
         accepts: Whether it takes the object.
         reasons: Why not; empty if it does.
+        skipped: Why puts skip it for now, although it accepts: too many in a row have failed there. `None` if they do not.
     """
 
     connector: str
     accepts: bool
     reasons: list[str]
+    skipped: str | None = None
+
+    def __str__(self) -> str:
+        if not self.accepts:
+            return f'{self.connector}: {"; ".join(self.reasons)}'
+        return f'{self.connector}: accepts' + (f', but is being skipped: {self.skipped}' if self.skipped else '')
 
 
 class Explanation(NamedTuple):
@@ -66,10 +73,7 @@ class Explanation(NamedTuple):
     verdicts: list[Verdict]
 
     def __str__(self) -> str:
-        lines = [f'route: {self.route or "none"}']
-        for verdict in self.verdicts:
-            lines.append(f'  {verdict.connector}: {"accepts" if verdict.accepts else "; ".join(verdict.reasons)}')
-        return '\n'.join(lines)
+        return '\n'.join([f'route: {self.route or "none"}', *(f'  {verdict}' for verdict in self.verdicts)])
 
 
 class _ConnectorPolicy(NamedTuple):
@@ -134,6 +138,9 @@ class MultiConnector(MultiBase, Managed):
       one of these fails.
     - A connector of a config whose host pattern does not match this host is dormant: it is kept in `config()`, not opened.
     - A connector of a config that cannot be opened is an `UnavailableError` when it is needed, not before.
+    - A connector in which too many puts in a row have failed (its policy's `max_failures`) is skipped for a while (its
+      `cooldown`): where its policy says `fallback`, puts go to the next one at once, and come back to it only if no other
+      has taken the object; where not, they fail at once. Reads go there all the same. `explain` and `stats` show it.
 
     Any object with the methods of ProxyStore's `Connector` can be one of the connectors. Its keys and its exceptions
     pass through unchanged. An exception other than those of `crossdock.exceptions` says nothing of what was written,
@@ -300,7 +307,9 @@ class MultiConnector(MultiBase, Managed):
         subset_tags: Iterable[str] = (),
         superset_tags: Iterable[str] = (),
     ) -> Explanation:
-        """Where the policies would send an object on this host now, and what each says. Nothing is opened or written.
+        """Where an object would go on this host now, and what each policy says. Nothing is opened or written.
+
+        A connector in which too many puts in a row have failed is skipped for a while: the route goes past it.
 
         Args:
             obj: The object; or
@@ -323,11 +332,22 @@ class MultiConnector(MultiBase, Managed):
         route, verdicts = self._explain(size_bytes, subset_tags, superset_tags)
         return Explanation(route, [Verdict(*verdict) for verdict in verdicts])
 
-    def stats(self) -> dict[str, dict[str, dict[str, float]]]:
-        """What went through each connector since this one was built: `{connector: {operation: figures}}`.
+    def stats(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What went through each connector since this one was built, and how it fares: `{connector: {operation: figures}}`.
 
         The figures are `operations` (calls), `objects`, `bytes`, `errors` and `seconds`. Of calls into process memory,
         which take less time than a look at the clock, every 64th is timed and counts for all.
+
+        Beside the operations stands `health`: the `state` of the connector's circuit breaker (`'closed'`: puts go there;
+        `'open'`: they skip it; `'half-open'`: one tries it again), how many puts in a row have failed there (`failures`),
+        what the last of them said (`last_error`, or `None`), and in how many seconds it is tried again (`retry_in`, `None`
+        where it is closed).
+
+        Example:
+            >>> from crossdock.connectors.local import LocalConnector
+            >>> from crossdock.connectors.multi import MultiConnector, Policy
+            >>> MultiConnector({'memory': (LocalConnector(), Policy())}).stats()['memory']['health']
+            {'state': 'closed', 'failures': 0, 'last_error': None, 'retry_in': None}
         """
         return self._stats()
 
@@ -425,6 +445,7 @@ _OWN = {
     'crossdock.connectors.file.FileConnector',
     'crossdock.connectors.local.LocalConnector',
     'crossdock.connectors.multi.MultiConnector',
+    'crossdock.connectors.object_store.ObjectStoreConnector',
     'crossdock.connectors.redis.RedisConnector',
 }
 

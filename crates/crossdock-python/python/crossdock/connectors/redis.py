@@ -113,6 +113,7 @@ class RedisConnector(StoredBase[RedisKey], Managed):
     ) -> None:
         self.clear = clear
         self._zero_copy = zero_copy
+        self._options: dict[str, Any] = {}
         given = {
             'hostname': hostname,
             'port': port,

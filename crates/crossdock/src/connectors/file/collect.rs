@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::key::ObjectId;
 use crate::options::{GcOptions, GcReport};
+use crate::usage;
 
 /// Removes files without a marker and markers without a file, if they are old enough.
 pub(super) fn gc(directory: &Directory, options: &GcOptions) -> Result<GcReport> {
@@ -65,7 +66,7 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
     let listing = list(directory, &dir)?;
     for name in listing.names {
         interrupt::check()?;
-        if let Err(cause) = unpublish(&dir, &name) {
+        if let Err(cause) = unpublish(&dir, &name, || remove(&dir, name.marker())) {
             outcome = Err(Error::from_io("clear", directory.shown(name.object()), cause));
         }
     }
@@ -74,11 +75,21 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
             outcome = Err(Error::from_io("clear", directory.shown(&draft), cause));
         }
     }
+    // Last: while objects are there, they are counted.
+    if let Err(cause) = remove_count(&dir) {
+        outcome = Err(Error::from_io("clear", directory.shown(usage::NAME), cause));
+    }
     outcome?;
     match unlinkat(rustix::fs::CWD, directory.path(), AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(()),
         Err(cause) => Err(Error::from_io("remove the directory", directory.named(), cause)),
     }
+}
+
+/// Whatever else has that name is foreign.
+fn remove_count(dir: &OwnedFd) -> Result<(), Errno> {
+    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if stat(dir, usage::NAME)?.is_some_and(is_file) { remove(dir, usage::NAME).map(drop) } else { Ok(()) }
 }
 
 /// What carries our names in a directory. Foreign files carry others.
@@ -126,7 +137,7 @@ fn look(dir: &OwnedFd, name: &FileName) -> Result<(Option<Stat>, Option<Stat>), 
     }
 }
 
-fn stat(dir: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
+pub(super) fn stat(dir: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),

@@ -14,7 +14,8 @@ use crate::process::PerProcess;
 
 use super::options::FileOptions;
 
-const MARKER: &str = ".ready";
+/// What a marker's name has more than its object's.
+pub(super) const MARKER: &str = ".ready";
 /// The longest name that file systems take, in bytes.
 const MAX_NAME: usize = 255;
 
@@ -174,7 +175,7 @@ impl Directory {
             Err(cause) => return Err(Error::from_io("open the directory", &self.named, cause)),
         };
         let stat = fstat(&fd).map_err(|cause| Error::from_io("examine the directory", &self.named, cause))?;
-        if !self.allow_foreign_owner && !is_trusted(&stat) {
+        if !self.trusts(&stat) {
             let message = format!(
                 "the directory {} belongs to user {}, who could change the objects in it; choose one of your own, or set \
                  allow_foreign_owner = true",
@@ -202,14 +203,19 @@ impl Directory {
     pub(super) fn not_published(&self, error: PublishError) -> Error {
         match error {
             PublishError::Io(action, cause) => Error::from_io(action, format_args!("a file in {}", self.named), cause),
-            PublishError::Interrupted(error) => error,
+            PublishError::Other(error) => error,
             PublishError::Exists => Error::new(ErrorKind::AlreadyExists, "the key holds an object already"),
         }
     }
 
+    /// Whether whoever owns this may change it.
+    pub(super) fn trusts(&self, stat: &Stat) -> bool {
+        self.allow_foreign_owner || stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
+    }
+
     /// Files of other users could be changed under a reader.
     pub(super) fn refuse_stranger(&self, name: &str, stat: &Stat) -> Result<()> {
-        if self.allow_foreign_owner || is_trusted(stat) {
+        if self.trusts(stat) {
             return Ok(());
         }
         let message = format!(
@@ -231,12 +237,14 @@ pub(super) enum PublishError {
     Exists,
     /// A system call failed, while doing that.
     Io(&'static str, Errno),
-    /// The caller does not want it any more.
-    Interrupted(Error),
+    /// There is no room for it, or the caller does not want it any more.
+    Other(Error),
 }
 
-fn is_trusted(stat: &Stat) -> bool {
-    stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
+impl From<Error> for PublishError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
 }
 
 /// Makes the directory and its missing ancestors, each on the disk before something is put into it: a durable object

@@ -4,10 +4,12 @@ mod collect;
 mod directory;
 mod options;
 mod publish;
+mod quota;
 mod read;
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -20,9 +22,10 @@ use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, Integrity, KeyHint, PutOptions};
 use crate::process;
 
-use directory::{Directory, FileName};
+use directory::{Directory, FileName, PublishError};
 pub use options::FileOptions;
 use publish::{How, Publisher};
+use quota::{Quota, Room};
 
 /// How much is read or written in one system call, in bytes: in between, a call can be interrupted.
 const PART: usize = 8 << 20;
@@ -149,8 +152,24 @@ impl FileConnector {
         };
         let name = FileName::of(&key.id)?;
         let how = How { sync: level != Durability::Process || key.size.is_none(), is_set: false };
-        self.directory.write_in(|dir| self.publisher.publish(dir, &name, object, how))?;
+        self.write(&name, object, how, |dir, room| self.publisher.publish(dir, &name, object, how, room))?;
         Ok(key)
+    }
+
+    /// Writes, once there is room.
+    fn write(
+        &self,
+        name: &FileName,
+        object: &[u8],
+        how: How,
+        write: impl Fn(&OwnedFd, Option<Room<'_>>) -> Result<(), PublishError>,
+    ) -> Result<()> {
+        let quota = self.quota();
+        self.directory.write_in(|dir| write(dir, quota.reserve(&self.directory, dir, name, object.len(), how)?))
+    }
+
+    fn quota(&self) -> Quota {
+        Quota(self.options.max_total_bytes)
     }
 
     fn sync_directory(&self, level: Durability) -> Result<()> {
@@ -159,11 +178,14 @@ impl FileConnector {
 
     fn evict_name(&self, name: &FileName) -> Result<()> {
         let failed = |cause| Error::from_io("evict", self.directory.shown(name.object()), cause);
-        if publish::unpublish(&*self.directory.fd()?, name).map_err(failed)? {
+        let unpublish = |dir: &OwnedFd| {
+            publish::unpublish(dir, name, || self.quota().remove_marker(&self.directory, dir, name)).map_err(failed)
+        };
+        if unpublish(&*self.directory.fd()?)? {
             return Ok(());
         }
         // It may be in the directory that stands there now.
-        self.directory.reopen()?.map_or(Ok(()), |dir| publish::unpublish(&dir, name).map(drop).map_err(failed))
+        self.directory.reopen()?.map_or(Ok(()), |dir| unpublish(&dir).map(drop))
     }
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
@@ -193,6 +215,7 @@ impl Connector for FileConnector {
     /// One sync of the directory serves the whole batch.
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         let level = self.level(options)?;
+        self.quota().require(&self.directory, objects.iter().map(|object| object.len() as u64))?;
         let mut written: Vec<Key> = Vec::with_capacity(objects.len());
         let mut outcome = Ok(());
         for object in objects {
@@ -278,7 +301,7 @@ impl Deferrable for FileConnector {
         if self.options.write_once {
             while !self.set_or_finish(&name, &key.id, &object, how)? {}
         } else {
-            self.directory.write_in(|dir| self.publisher.replace(dir, &name, &object, how))?;
+            self.write(&name, &object, how, |dir, room| self.publisher.replace(dir, &name, &object, how, room))?;
         }
         // The object is visible by now, and somebody may have read it.
         self.sync_directory(level).map_err(|cause| {
@@ -292,7 +315,7 @@ impl FileConnector {
     /// Publishes, or finishes what another writer of the same bytes has begun. `false` if that one has taken it back in
     /// the meantime: then it is our turn again.
     fn set_or_finish(&self, name: &FileName, id: &ObjectId, object: &[u8], how: How) -> Result<bool> {
-        match self.directory.write_in(|dir| self.publisher.publish(dir, name, object, how)) {
+        match self.write(name, object, how, |dir, room| self.publisher.publish(dir, name, object, how, room)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             published => return published.map(|()| true),
         }
@@ -302,8 +325,10 @@ impl FileConnector {
             rustix::fs::fsync(&file)
                 .map_err(|cause| Error::from_io("sync", self.directory.shown(name.object()), cause))?;
         }
-        publish::add_marker(&*self.directory.fd()?, name)
-            .map_err(|cause| Error::from_io("write", self.directory.shown(name.marker()), cause))?;
+        let dir = self.directory.fd()?;
+        let room = self.quota().reserve(&self.directory, &dir, name, object.len(), how)?;
+        quota::fill(room, || publish::add_marker(&dir, name).map_err(|cause| PublishError::Io("mark", cause)))
+            .map_err(|error| self.directory.not_published(error))?;
         Ok(true)
     }
 }
@@ -314,12 +339,13 @@ mod tests {
     use super::*;
     use crate::testing::Subject;
 
-    fn direct() -> Subject {
+    fn direct(max_total_bytes: Option<u64>) -> Subject {
         let dir = tempfile::tempdir().unwrap();
-        let options = FileOptions { direct: true, ..FileOptions::new(dir.path().join("objects")) };
+        let options = FileOptions { direct: true, max_total_bytes, ..FileOptions::new(dir.path().join("objects")) };
         Subject::new(FileConnector::open(&options).unwrap(), |config| crate::Registry::builtin().open(config))
             .keeping(dir)
     }
 
-    crate::conformance!(without_unnamed_files, direct());
+    crate::conformance!(without_unnamed_files, direct(None));
+    crate::conformance!(without_unnamed_files_with_quota, direct(Some(100_000_000)));
 }

@@ -19,6 +19,7 @@ pub struct FileOptions {
     pub(super) allow_foreign_owner: bool,
     pub(super) make_dir: bool,
     pub(super) write_once: bool,
+    pub(super) max_total_bytes: Option<u64>,
     /// The path was no UTF-8, which configs and messages cannot hold.
     pub(super) not_utf8: bool,
     /// Write under the final name even where unnamed files could be had: for tests of the way without them.
@@ -47,6 +48,7 @@ impl FileOptions {
             allow_foreign_owner: false,
             make_dir: true,
             write_once: true,
+            max_total_bytes: None,
             not_utf8: false,
             direct: false,
         }
@@ -103,6 +105,23 @@ impl FileOptions {
         self
     }
 
+    /// The most bytes that all objects in the directory may take together, whoever put them. What is over is
+    /// [`Full`](ErrorKind::Full), or [`TooLarge`](ErrorKind::TooLarge) where it alone is more. Default: no bound.
+    ///
+    /// Every connector that writes to the directory should have the same bound. They count in a file beside the objects,
+    /// `.crossdock-usage`, whose locks keep them within it together. What others put or remove (ProxyStore, connectors
+    /// without a bound) is seen before a put is refused (among more than 5,000 objects: unless they were looked through
+    /// just now, so that it takes no more than a tenth of the time), and otherwise after 5 s, or after 100 times what
+    /// looking through them takes.
+    ///
+    /// Markers, directory entries and what killed writers left are not counted. On a file system without locks, writers
+    /// that put at the same moment may pass the bound for that time.
+    #[must_use]
+    pub fn max_total_bytes(mut self, bytes: u64) -> Self {
+        self.max_total_bytes = Some(bytes);
+        self
+    }
+
     /// The fields of this connector in a config.
     pub const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::new(
@@ -141,6 +160,11 @@ impl FileOptions {
              and no checksum: for ProxyStore's ref.update(). Default true.",
         ),
         FieldSpec::new(
+            "max_total_bytes",
+            FieldKind::Size,
+            "The most bytes that all objects in the directory may take together, whoever put them. Default: no bound.",
+        ),
+        FieldSpec::new(
             "clear",
             FieldKind::Bool,
             "Read because ProxyStore writes it; without effect: a connector built from a config never clears.",
@@ -176,6 +200,7 @@ impl FileOptions {
         options.allow_foreign_owner = fields.boolean("allow_foreign_owner")?.unwrap_or(false);
         options.make_dir = fields.boolean("make_dir")?.unwrap_or(true);
         options.write_once = fields.boolean("write_once")?.unwrap_or(true);
+        options.max_total_bytes = fields.size("max_total_bytes")?;
         Ok(options)
     }
 
@@ -229,6 +254,9 @@ impl Opener for FileOptions {
         }
         if !self.write_once {
             options.set("write_once", false);
+        }
+        if let Some(bytes) = self.max_total_bytes {
+            options.set("max_total_bytes", bytes);
         }
         ConnectorConfig { type_name: "file".to_owned(), options }
     }

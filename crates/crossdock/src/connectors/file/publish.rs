@@ -21,6 +21,8 @@
 //! he waits for the lock that the first one holds for that time (the kernel drops it when its holder is killed), then
 //! finds the object published, taken back, or left by a killed writer with all its bytes, and then finishes it.
 //!
+//! Where there is a quota, there was room for the object before step 1, and it counts from step 6 on (see `usage`).
+//!
 //! The marker is one more link to an empty file that this connector keeps: ProxyStore's layout byte for byte, for less
 //! than a new file costs. Where a link cannot be made, a new file it is.
 
@@ -37,6 +39,7 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::PART;
 use super::directory::{FileName, PublishError};
+use super::quota::{self, Room};
 use crate::interrupt;
 use crate::key::ObjectId;
 use crate::process::PerProcess;
@@ -64,16 +67,34 @@ impl Publisher {
         Self { empty: PerProcess::empty(), direct: AtomicBool::new(direct) }
     }
 
-    pub(super) fn publish(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
+    pub(super) fn publish(
+        &self,
+        dir: &OwnedFd,
+        name: &FileName,
+        object: &[u8],
+        how: How,
+        room: Option<Room<'_>>,
+    ) -> Result<(), PublishError> {
         let _held = self.write_and_name(dir, name, object, how)?;
-        self.mark(dir, name).map_err(during("mark")).map_err(|error| give_up(dir, name, error))
+        quota::fill(room, || self.mark(dir, name).map_err(during("mark"))).map_err(|error| give_up(dir, name, error))
     }
 
     /// Puts a whole file in place of the one that may be there. Readers have the one or the other.
-    pub(super) fn replace(&self, dir: &OwnedFd, name: &FileName, object: &[u8], how: How) -> Result<(), PublishError> {
-        let take_over = |draft: &str| renameat(dir, draft, dir, name.object());
-        write_draft(dir, object, How { is_set: false, ..how }, take_over)?;
-        self.mark(dir, name).map_err(during("mark"))
+    pub(super) fn replace(
+        &self,
+        dir: &OwnedFd,
+        name: &FileName,
+        object: &[u8],
+        how: How,
+        room: Option<Room<'_>>,
+    ) -> Result<(), PublishError> {
+        let take_over = |draft: &str| {
+            quota::fill(room, || {
+                renameat(dir, draft, dir, name.object()).map_err(during("name"))?;
+                self.mark(dir, name).map_err(during("mark"))
+            })
+        };
+        write_draft(dir, object, How { is_set: false, ..how }, take_over).map(drop)
     }
 
     /// Steps 1 to 5. In a set, the lock.
@@ -89,7 +110,7 @@ impl Publisher {
         }
         match self.unnamed_file(dir).map_err(during("make"))? {
             Some(file) => write_unnamed(dir, name, file, object, how),
-            None => write_draft(dir, object, how, |draft| name_draft(dir, draft, name.object())),
+            None => write_draft(dir, object, how, |draft| name_draft(dir, draft, name.object()).map_err(naming)),
         }
     }
 
@@ -170,7 +191,7 @@ fn write_draft(
     dir: &OwnedFd,
     object: &[u8],
     how: How,
-    give_name: impl FnOnce(&str) -> Result<(), Errno>,
+    give_name: impl FnOnce(&str) -> Result<(), PublishError>,
 ) -> Result<Option<Held>, PublishError> {
     let draft = format!("{DRAFT}{}", ObjectId::random());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -180,7 +201,7 @@ fn write_draft(
     let closed = close(file).map_err(during("close"));
     let named = written.and_then(|held| {
         closed?;
-        give_name(&draft).map_err(naming)?;
+        give_name(&draft)?;
         Ok(held)
     });
     // Renamed away, or of no use any more. What cannot be removed has a name that `gc` knows.
@@ -206,7 +227,7 @@ fn naming(cause: Errno) -> PublishError {
 /// Writes, syncs and, in a set, locks the file. The lock lives as long as the descriptor that comes back.
 fn fill(file: &OwnedFd, object: &[u8], how: How) -> Result<Option<Held>, PublishError> {
     for part in object.chunks(PART) {
-        interrupt::check().map_err(PublishError::Interrupted)?;
+        interrupt::check().map_err(PublishError::Other)?;
         write_all(file, part).map_err(during("write"))?;
     }
     if how.sync {
@@ -244,7 +265,7 @@ pub(super) fn wait_for_writer(file: &OwnedFd) -> Result<bool, PublishError> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                interrupt::check().map_err(PublishError::Interrupted)?;
+                interrupt::check().map_err(PublishError::Other)?;
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(Errno::WOULDBLOCK) => return Ok(false),
@@ -274,12 +295,16 @@ pub(super) fn add_marker(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
     }
 }
 
-/// Removes an object: its marker first, so that it is gone before its bytes are.
+/// Removes an object: its marker first, so that it is gone before its bytes are. `remove_marker` says whether it was there.
 ///
 /// A file without a marker is none of ours, unless its name is a UUID: then it is what a killed writer left. Whether there
 /// was an object.
-pub(super) fn unpublish(dir: &OwnedFd, name: &FileName) -> Result<bool, Errno> {
-    let marked = remove(dir, name.marker())?;
+pub(super) fn unpublish(
+    dir: &OwnedFd,
+    name: &FileName,
+    remove_marker: impl FnOnce() -> Result<bool, Errno>,
+) -> Result<bool, Errno> {
+    let marked = remove_marker()?;
     if marked || name.is_uuid() { remove(dir, name.object()).map(|there| there || marked) } else { Ok(false) }
 }
 

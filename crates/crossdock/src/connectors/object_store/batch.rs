@@ -1,14 +1,17 @@
 //! Many objects in one call: so many requests at a time, in the order of the caller, all or nothing.
 
+use std::cell::Cell;
+use std::pin::pin;
+
 use bytes::Bytes;
 use object_store::path::Path;
 
 use super::Shape;
-use super::call::{Call, Tried, all};
+use super::call::{Call, Tried, all, all_until};
 use super::errors::{Cause, Failure};
 use super::get::{self, get_whole};
 use super::http::Watch;
-use super::put::{self, Stored, put};
+use super::put::{self, Left, Stored, put};
 use super::remove::evict_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectKey};
@@ -31,16 +34,12 @@ impl<'b> Item<'b> {
     }
 
     async fn write(&mut self, call: &Call, create: bool) -> Result<(), Failure> {
-        // What an earlier attempt did before it was given up.
-        self.in_doubt |= self.watch.is_sent();
-        self.watch = Watch::default();
-        match put(call.store(), &self.path, self.object, create, &self.watch).await {
+        match put(call, &self.path, self.object, create, &self.watch).await {
             // Nobody else knows the id: an earlier attempt has succeeded.
             Err(Failure { cause: Cause::Condition, .. }) if self.in_doubt => {}
             Err(failure) => {
-                if !failure.may_have_written() {
-                    self.watch = Watch::default();
-                }
+                self.in_doubt |= failure.may_have_written() && self.watch.is_sent();
+                self.watch = Watch::default();
                 return Err(failure);
             }
             Ok(()) => {}
@@ -49,9 +48,13 @@ impl<'b> Item<'b> {
         Ok(())
     }
 
-    /// Whether there may be something of it in the store.
-    fn may_be_there(&self) -> bool {
-        self.is_written || self.in_doubt || self.watch.is_sent()
+    /// Whether the server was given up on before it answered: it may do what it was asked at any time.
+    fn is_pending(&self) -> bool {
+        !self.is_written && self.watch.is_sent()
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        !self.is_written && (self.in_doubt || self.is_pending())
     }
 }
 
@@ -67,7 +70,7 @@ fn write_large(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) 
         match put::write(call, &item.path, item.object, create, shape) {
             Ok(Stored::New | Stored::Taken) => item.is_written = true,
             Err(unwritten) => {
-                item.in_doubt = unwritten.in_doubt;
+                item.in_doubt = unwritten.left != Left::Nothing;
                 return Err(unwritten.tried);
             }
         }
@@ -78,20 +81,37 @@ fn write_large(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) 
 fn write_small(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) -> Result<(), Tried> {
     let mut attempts = call.attempts();
     loop {
-        let jobs = items.iter_mut().filter(|item| !item.is_written).map(|item| item.write(call, create));
-        let Err(failure) = call.wait(all(jobs, shape.concurrency)) else { return Ok(()) };
+        let Err(failure) = write_once(call, items, create, shape) else { return Ok(()) };
+        if items.iter().any(Item::is_in_doubt) {
+            attempts.insist();
+        }
         if !call.goes_on(&failure, &mut attempts)? {
             return Err(Tried { failure, attempts });
         }
     }
 }
 
+/// One attempt at all that are not written yet.
+fn write_once(call: &Call, items: &mut [Item<'_>], create: bool, shape: Shape) -> Result<(), Failure> {
+    let jobs = items.iter_mut().filter(|item| !item.is_written).map(|item| item.write(call, create));
+    let is_enough = Cell::new(false);
+    let mut writing = pin!(all_until(&is_enough, jobs, shape.concurrency));
+    let outcome = call.wait(writing.as_mut());
+    if outcome.as_ref().is_err_and(Failure::has_given_up) {
+        // Answers that are on their way say what there is to take back.
+        is_enough.set(true);
+        let (Ok(()) | Err(_)) = call.wait_briefly(writing);
+    }
+    outcome
+}
+
 /// Evicts what was written, and what may have been. The error that the batch ends with.
 fn undo(call: &Call, items: &[Item<'_>], tried: Tried) -> Error {
-    let there: Vec<&Item<'_>> = items.iter().filter(|item| item.may_be_there()).collect();
+    let there: Vec<&Item<'_>> = items.iter().filter(|item| item.is_written || item.is_in_doubt()).collect();
     let paths: Vec<Path> = there.iter().map(|item| item.path.clone()).collect();
     let is_gone = evict_all(call, &paths);
-    let left: Vec<&Item<'_>> = there.into_iter().zip(is_gone).filter(|(_, gone)| !gone).map(|(item, _)| item).collect();
+    let left = there.into_iter().zip(is_gone).filter(|(item, is_gone)| !is_gone || item.is_pending());
+    let left: Vec<&Item<'_>> = left.map(|(item, _)| item).collect();
     if left.is_empty() {
         return call.error(tried);
     }

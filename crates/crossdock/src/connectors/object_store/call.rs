@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -25,11 +25,24 @@ pub(super) struct Engine {
     runtime: OnceBox<Runtime>,
     /// The bucket is there: an answer was about an object in it.
     bucket_is_known: AtomicBool,
+    born: Instant,
+    /// When a request succeeded last, in microseconds after `born`.
+    used: AtomicU64,
 }
 
 impl Engine {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, runtime: OnceBox::new(), bucket_is_known: AtomicBool::new(false) }
+        Self {
+            store,
+            runtime: OnceBox::new(),
+            bucket_is_known: AtomicBool::new(false),
+            born: Instant::now(),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn runtime(&self) -> Result<&Runtime> {
@@ -37,14 +50,19 @@ impl Engine {
     }
 }
 
+/// After so many microseconds without an answer a connection may have been closed unseen.
+const IDLE: u64 = 50;
 const LEAST_GRACE: Duration = Duration::from_millis(50);
 const MOST_GRACE: Duration = Duration::from_secs(2);
+/// The same where the caller wants no more: he waits for the end of the call.
+const GRACE_WHEN_INTERRUPTED: Duration = Duration::from_millis(250);
 
 pub(super) struct Call {
     engine: Arc<Engine>,
     deadline: Cell<Deadline>,
     /// What is left for cleaning up, once that has begun.
     grace: Cell<Option<Deadline>>,
+    was_interrupted: Cell<bool>,
     limit: Duration,
     retries: u32,
     /// What it does, and with which store, for messages: `put an object into s3://bucket/prefix`.
@@ -55,7 +73,7 @@ impl Call {
     /// A call that moves so many bytes, as far as is known.
     pub(super) fn new(engine: Arc<Engine>, limit: Duration, retries: u32, bytes: u64, doing: String) -> Self {
         let deadline = Cell::new(Deadline::new(limit, bytes));
-        Self { engine, deadline, grace: Cell::new(None), limit, retries, doing }
+        Self { engine, deadline, grace: Cell::new(None), was_interrupted: Cell::new(false), limit, retries, doing }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -86,11 +104,11 @@ impl Call {
         self.wait_until(|| self.deadline.get().remaining(), true, request)
     }
 
-    /// Waits for what cleans up after a call, or settles how it ended: for a tenth of the call's time in all, whatever the
-    /// caller wants.
+    /// Waits for what cleans up after a call, or settles how it ended: for a tenth of the call's time in all, and less where
+    /// the caller wants no more.
     pub(super) fn wait_briefly<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let grace =
-            self.grace.get().unwrap_or_else(|| Deadline::new((self.limit / 10).clamp(LEAST_GRACE, MOST_GRACE), 0));
+        let most = if self.was_interrupted.get() { GRACE_WHEN_INTERRUPTED } else { MOST_GRACE };
+        let grace = self.grace.get().unwrap_or_else(|| Deadline::new((self.limit / 10).clamp(LEAST_GRACE, most), 0));
         self.grace.set(Some(grace));
         self.wait_until(|| grace.remaining(), false, request)
     }
@@ -103,11 +121,21 @@ impl Call {
     ) -> Result<T, Failure> {
         let runtime = self.engine.runtime().map_err(|error| Failure::new(Cause::NotReached, error.message()))?;
         match runtime.wait(remaining, interruptible, request) {
-            Ok(outcome) => outcome,
-            Err(Stop::Interrupted(error)) => Err(Failure::interrupted(error)),
+            Ok(outcome) => {
+                if outcome.is_ok() {
+                    self.engine.used.store(self.engine.age(), Ordering::Relaxed);
+                }
+                outcome
+            }
+            Err(Stop::Interrupted(error)) => Err(self.interrupted(error)),
             Err(Stop::Expired) => Err(Failure::new(Cause::Expired, "there was no answer in time")),
             Err(Stop::Panicked) => Err(Failure::new(Cause::Lost, "the library that makes the request panicked")),
         }
+    }
+
+    /// Whether connections may have been closed without anybody having noticed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.engine.age().saturating_sub(self.engine.used.load(Ordering::Relaxed)) >= IDLE
     }
 
     /// Makes a request that changes nothing, or nothing more when it is repeated, until it succeeds or there is no more
@@ -125,6 +153,11 @@ impl Call {
         }
     }
 
+    fn interrupted(&self, error: Error) -> Failure {
+        self.was_interrupted.set(true);
+        Failure::interrupted(error)
+    }
+
     /// After a failed attempt: waits, and says whether there shall be another one.
     ///
     /// # Errors
@@ -134,7 +167,7 @@ impl Call {
             return Ok(false);
         }
         let interrupted = attempts.again();
-        interrupted.map_err(|error| Tried { failure: Failure::interrupted(error), attempts: self.attempts() })
+        interrupted.map_err(|error| Tried { failure: self.interrupted(error), attempts: self.attempts() })
     }
 
     /// The error of a call that did nothing.
@@ -184,12 +217,24 @@ pub(super) async fn all<J>(jobs: impl IntoIterator<Item = J>, at_once: usize) ->
 where
     J: Future<Output = Result<(), Failure>>,
 {
+    all_until(&Cell::new(false), jobs, at_once).await
+}
+
+/// Likewise, and begins no more once it is told that this is enough.
+pub(super) async fn all_until<J>(
+    is_enough: &Cell<bool>,
+    jobs: impl IntoIterator<Item = J>,
+    at_once: usize,
+) -> Result<(), Failure>
+where
+    J: Future<Output = Result<(), Failure>>,
+{
     let mut jobs = jobs.into_iter();
     let mut running: FuturesUnordered<J> = jobs.by_ref().take(at_once).collect();
     let mut outcome: Result<(), Failure> = Ok(());
     while let Some(done) = running.next().await {
         match (done, &outcome) {
-            (Ok(()), Ok(())) => running.extend(jobs.next()),
+            (Ok(()), Ok(())) if !is_enough.get() => running.extend(jobs.next()),
             (Err(failure), Ok(())) => outcome = Err(failure),
             (Err(failure), Err(first)) if first.is_passing() && !failure.is_passing() => outcome = Err(failure),
             _ => {}

@@ -61,6 +61,11 @@ impl Failure {
         matches!(self.cause, Cause::Interrupted(_))
     }
 
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        matches!(self.cause, Cause::Interrupted(_) | Cause::Expired)
+    }
+
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.cause, Cause::Missing)
     }
@@ -72,7 +77,7 @@ impl Failure {
 
     /// Whether a write whose whole body was sent may have been done all the same.
     pub(super) fn may_have_written(&self) -> bool {
-        matches!(self.cause, Cause::Lost | Cause::Expired | Cause::Interrupted(_))
+        self.has_given_up() || matches!(self.cause, Cause::Lost)
     }
 
     pub(super) fn text(&self) -> &str {

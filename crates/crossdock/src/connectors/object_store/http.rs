@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use object_store::client::{
 use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, IF_NONE_MATCH, SERVER};
 use reqwest::{Method, StatusCode, Url};
+use tokio::net::UnixStream;
 
 /// The most that is read of an answer that says no, in bytes.
 const LONGEST_REFUSAL: usize = 64 << 10;
@@ -100,6 +102,9 @@ impl Requests {
         if !sent.headers().contains_key(CONTENT_LENGTH) && !body.is_empty() {
             sent.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.content_length()));
         }
+        if let Some(look) = parts.extensions.get::<Arc<Look>>() {
+            look.end().await;
+        }
         let watch = parts.extensions.get::<Watch>().cloned();
         *sent.body_mut() = Some(reqwest::Body::wrap(Watched::new(body, watch)));
         let answer = self.http.client.execute(sent).await.map_err(|cause| broken(place, &cause))?;
@@ -126,6 +131,28 @@ fn is_link_local(host: &str) -> bool {
 
 fn completes_an_upload(request: &reqwest::Request) -> bool {
     request.method() == Method::POST && request.url().query_pairs().any(|(name, _)| name == "uploadId")
+}
+
+/// A look at the connections, so that the runtime sees which of them have been closed: a write on one of those would be in
+/// doubt for no reason.
+///
+/// The kernel reports in the order in which things happened. So when this event is reported, whatever happened to a
+/// connection before has been, too. It begins before the request is signed, and is over by then.
+#[derive(Debug)]
+pub(super) struct Look(UnixStream);
+
+impl Look {
+    /// `None` where the system gives no sockets: then it goes without.
+    pub(super) fn begin() -> Option<Self> {
+        let (mut near, far) = std::os::unix::net::UnixStream::pair().ok()?;
+        near.write_all(&[0]).ok()?;
+        far.set_nonblocking(true).ok()?;
+        UnixStream::from_std(far).ok().map(Self)
+    }
+
+    async fn end(&self) {
+        let (Ok(()) | Err(_)) = self.0.readable().await;
+    }
 }
 
 /// Whether the body of one request has left. `object_store` carries it to us in the request's extensions.

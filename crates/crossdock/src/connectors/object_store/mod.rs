@@ -35,7 +35,7 @@ use batch::Item;
 use call::{Call, Engine};
 pub use options::ObjectStoreOptions;
 use place::Place;
-use put::{Stored, Unwritten};
+use put::{Left, Stored, Unwritten};
 
 /// The longest id that may be a key, in bytes.
 const LONGEST_ID: usize = 128;
@@ -194,26 +194,28 @@ impl ObjectStoreConnector {
         self.place.is_conditional() && self.options.write_once
     }
 
-    fn new_key_of(&self, object: &Bytes) -> ObjectKey {
+    fn key_of(&self, id: ObjectId, object: &Bytes) -> ObjectKey {
         if self.options.write_once {
-            ObjectKey::sealed(ObjectId::random(), object, self.options.integrity)
+            ObjectKey::sealed(id, object, self.options.integrity)
         } else {
-            ObjectKey::bare(ObjectId::random())
+            ObjectKey::bare(id)
         }
     }
 
-    /// The error of a put under a new id. What may be there is taken back where the caller wants no more.
-    fn not_put(&self, call: &Call, key: &ObjectKey, path: &Path, unwritten: Unwritten) -> Error {
-        let Unwritten { tried, in_doubt } = unwritten;
-        if !in_doubt {
-            return call.error(tried);
+    /// The error of a put under a new id, or of a set. What was written when the caller wanted no more is taken back.
+    fn not_written(&self, call: &Call, key: &ObjectKey, path: &Path, unwritten: Unwritten) -> Error {
+        let Unwritten { tried, left } = unwritten;
+        let is_gone = match left {
+            Left::Nothing => true,
+            Left::Object => remove::evict_all(call, std::slice::from_ref(path)) == [true],
+            Left::Unknown => false,
+        };
+        let keys = [key.clone().into()];
+        match (is_gone, tried.failure.is_interrupted()) {
+            (true, _) => call.error(tried),
+            (false, false) => call.ambiguous(tried, keys),
+            (false, true) => call.error(tried).context("but the object may be there").with_keys(keys),
         }
-        if !tried.failure.is_interrupted() {
-            return call.ambiguous(tried, [key.clone().into()]);
-        }
-        let is_gone = remove::evict_all(call, std::slice::from_ref(path));
-        let error = call.error(tried);
-        if is_gone == [true] { error } else { left_behind(error, key) }
     }
 
     /// For a put that finds something under its id, which nobody else knows: its own earlier attempt, if the size is right.
@@ -240,11 +242,6 @@ impl ObjectStoreConnector {
     }
 }
 
-/// The error of a call whose caller wanted no more, and which could not take back what it had done.
-fn left_behind(error: Error, key: &ObjectKey) -> Error {
-    error.context("but the object may be there, and could not be evicted").with_keys([key.clone().into()])
-}
-
 impl fmt::Debug for ObjectStoreConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObjectStoreConnector({:?})", self.place.named)
@@ -255,12 +252,12 @@ impl Connector for ObjectStoreConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         let call = self.call("put an object into", object.len() as u64)?;
         self.properties().require(options.durability)?;
-        let key = self.new_key_of(&object);
+        let key = self.key_of(ObjectId::random(), &object);
         let path = self.path(&key.id)?;
         match put::write(&call, &path, &object, self.creates(), self.shape) {
             Ok(Stored::New) => {}
             Ok(Stored::Taken) => self.require_own(&call, &key, &path, &object)?,
-            Err(unwritten) => return Err(self.not_put(&call, &key, &path, unwritten)),
+            Err(unwritten) => return Err(self.not_written(&call, &key, &path, unwritten)),
         }
         Ok(key.into())
     }
@@ -269,12 +266,13 @@ impl Connector for ObjectStoreConnector {
         let total: u64 = objects.iter().map(|object| object.len() as u64).sum();
         let call = self.call("put a batch into", total)?;
         self.properties().require(options.durability)?;
-        let item = |object| {
-            let key = self.new_key_of(object);
+        let item = |(id, object)| {
+            let key = self.key_of(id, object);
             let path = self.path(&key.id)?;
             Ok(Item::new(key, path, object))
         };
-        let mut items = objects.iter().map(item).collect::<Result<Vec<_>>>()?;
+        let mut items =
+            ObjectId::several(objects.len()).into_iter().zip(objects).map(item).collect::<Result<Vec<_>>>()?;
         batch::write_all(&call, &mut items, self.creates(), self.shape)?;
         Ok(items.into_iter().map(|item| item.key.into()).collect())
     }
@@ -371,7 +369,7 @@ impl ObjectStoreConnector {
         let put = || put::write(&call, &path, &object, true, self.shape);
         let outcome = put().and_then(|_| put());
         let removed = call.ask(async || remove::evict(&call, &path).await);
-        let stored = outcome.map_err(|unwritten| self.not_put(&call, &ObjectKey::bare(id), &path, unwritten))?;
+        let stored = outcome.map_err(|unwritten| self.not_written(&call, &ObjectKey::bare(id), &path, unwritten))?;
         removed.map_err(|tried| call.error(tried))?;
         Ok(stored == Stored::Taken)
     }
@@ -398,11 +396,13 @@ impl Deferrable for ObjectStoreConnector {
                 Ok(Stored::New) => return Ok(()),
                 // Gone again, if it does not hold anything: then it is our turn once more.
                 Ok(Stored::Taken) => is_known = self.holds(&call, &path, &object)?,
-                Err(Unwritten { tried, in_doubt: false }) => return Err(call.error(tried)),
-                Err(Unwritten { tried, .. }) if tried.failure.is_interrupted() => {
-                    return Err(left_behind(call.error(tried), key));
+                Err(mut unwritten) => {
+                    if unwritten.left == Left::Object && !self.options.write_once {
+                        // It may have taken the place of another one.
+                        unwritten.left = Left::Unknown;
+                    }
+                    return Err(self.not_written(&call, key, &path, unwritten));
                 }
-                Err(Unwritten { tried, .. }) => return Err(call.ambiguous(tried, [key.clone().into()])),
             }
         }
         if is_known == Some(true) { Ok(()) } else { Err(Error::already_exists(&key.id)) }

@@ -9,10 +9,12 @@
 //! A failure before step 3 aborts the upload, and nothing was written. One in step 3 leaves a doubt, which is settled by
 //! looking for the object, then by aborting the upload: only one of the two can be there.
 //!
-//! A repeated request that finds something there has found what the first one wrote, or another writer's object: the
+//! A write in doubt is tried again until the deadline: only a server that answers can tell what became of it. A repeated
+//! request that finds something there has found what the first one wrote, or another writer's object: the
 //! caller looks.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
@@ -22,8 +24,7 @@ use object_store::{Extensions, MultipartId, ObjectStoreExt, PutMode, PutOptions,
 use super::Shape;
 use super::call::{Call, Tried, all};
 use super::errors::{Cause, Failure};
-use super::http::Watch;
-use super::store::Store;
+use super::http::{Look, Watch};
 
 /// In pieces of so many bytes a body is handed to the client: who gives up knows how far it has gone.
 const PIECE: usize = 256 << 10;
@@ -42,8 +43,23 @@ pub(super) enum Stored {
 /// A write that failed.
 pub(super) struct Unwritten {
     pub(super) tried: Tried,
-    /// Nobody knows whether it was done.
-    pub(super) in_doubt: bool,
+    pub(super) left: Left,
+}
+
+/// What a write that failed has left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Left {
+    Nothing,
+    /// The object: it was written when the caller wanted no more.
+    Object,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Left {
+    fn of(in_doubt: bool) -> Self {
+        if in_doubt { Self::Unknown } else { Self::Nothing }
+    }
 }
 
 /// Writes the object. With `create`, it replaces none, as far as the store can tell.
@@ -59,7 +75,7 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
     let mut in_doubt = false;
     loop {
         let watch = Watch::default();
-        let mut request = pin!(put(call.store(), path, object, create, &watch));
+        let mut request = pin!(put(call, path, object, create, &watch));
         let failure = match call.wait(request.as_mut()) {
             Ok(()) => return Ok(Stored::New),
             Err(Failure { cause: Cause::Condition, .. }) => return Ok(Stored::Taken),
@@ -67,30 +83,36 @@ fn write_whole(call: &Call, path: &Path, object: &Bytes, create: bool) -> Result
         };
         if watch.is_sent() && failure.may_have_written() {
             // To one who wants no more, the answer still says whether there is something to take back.
-            let settled = failure.is_interrupted().then(|| call.wait_briefly(request));
-            in_doubt |= !matches!(settled, Some(Err(failure)) if !failure.may_have_written());
+            match failure.is_interrupted().then(|| call.wait_briefly(request)) {
+                Some(Ok(())) => {
+                    return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
+                }
+                Some(Err(failure)) if !failure.may_have_written() => {}
+                _ => in_doubt = true,
+            }
         }
-        match call.goes_on(&failure, &mut attempts) {
-            Ok(true) => {}
-            Ok(false) => return Err(Unwritten { tried: Tried { failure, attempts }, in_doubt }),
-            Err(tried) => return Err(Unwritten { tried, in_doubt }),
+        if in_doubt {
+            attempts.insist();
         }
+        let tried = match call.goes_on(&failure, &mut attempts) {
+            Ok(true) => continue,
+            Ok(false) => Tried { failure, attempts },
+            Err(tried) => tried,
+        };
+        return Err(Unwritten { tried, left: Left::of(in_doubt) });
     }
 }
 
 /// One request that writes the whole object.
-pub(super) async fn put(
-    store: &Store,
-    path: &Path,
-    object: &Bytes,
-    create: bool,
-    watch: &Watch,
-) -> Result<(), Failure> {
+pub(super) async fn put(call: &Call, path: &Path, object: &Bytes, create: bool, watch: &Watch) -> Result<(), Failure> {
     let mut extensions = Extensions::new();
     extensions.insert(watch.clone());
+    if let Some(look) = call.is_idle().then(Look::begin).flatten() {
+        extensions.insert(Arc::new(look));
+    }
     let mode = if create { PutMode::Create } else { PutMode::Overwrite };
     let options = PutOptions { mode, extensions, ..PutOptions::default() };
-    store.objects.put_opts(path, payload(object), options).await?;
+    call.store().objects.put_opts(path, payload(object), options).await?;
     Ok(())
 }
 
@@ -110,7 +132,7 @@ struct Upload<'c> {
 
 impl Upload<'_> {
     fn write(&self) -> Result<Stored, Unwritten> {
-        let certain = |tried| Unwritten { tried, in_doubt: false };
+        let certain = |tried| Unwritten { tried, left: Left::Nothing };
         let id = self.call.ask(async || Ok(self.parts.create_multipart(self.path).await?)).map_err(certain)?;
         let parts = self.send(&id).map_err(|tried| {
             self.abort(&id);
@@ -157,7 +179,10 @@ impl Upload<'_> {
             }
             in_doubt |= failure.may_have_written();
             if failure.is_interrupted() && self.call.wait_briefly(request).is_ok() {
-                return Err(Unwritten { tried: Tried { failure, attempts }, in_doubt: true });
+                return Err(Unwritten { tried: Tried { failure, attempts }, left: Left::Object });
+            }
+            if in_doubt {
+                attempts.insist();
             }
             let tried = match self.call.goes_on(&failure, &mut attempts) {
                 Ok(true) => continue,
@@ -178,7 +203,7 @@ impl Upload<'_> {
             }
         }
         let aborted = self.abort(id);
-        Err(Unwritten { tried, in_doubt: in_doubt && !aborted })
+        Err(Unwritten { tried, left: Left::of(in_doubt && !aborted) })
     }
 
     /// Whether the upload was there to be aborted. What is left of one that was not is for `gc`.

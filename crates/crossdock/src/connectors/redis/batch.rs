@@ -84,7 +84,9 @@ impl RedisConnector {
                 connection.send(deadline)
             };
             push(connection).map_err(Failure::when_sent)?;
-            replies(connection, group.len(), deadline).map_err(Failure::when_sent)
+            let replies = replies(connection, group.len(), deadline).map_err(Failure::when_sent)?;
+            self.require_ready(replies.iter().filter_map(Reply::refusal)).map_err(Failure::when_sent)?;
+            Ok(replies)
         })?;
         self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
     }
@@ -103,8 +105,15 @@ impl RedisConnector {
     }
 
     fn is_elsewhere(&self, refusal: &Refusal) -> bool {
-        let failure = Failure::before_sending(Cause::Refused(refusal.clone()));
-        self.options.cluster && failure.next() != Next::Stop
+        self.options.cluster && refusal.next() != Next::Stop
+    }
+
+    /// Of a single server that loads its data or is about to become the primary, the whole pipeline is asked again.
+    fn require_ready<'r>(&self, mut refusals: impl Iterator<Item = &'r Refusal>) -> Result<(), Failure> {
+        match refusals.find(|refusal| !self.options.cluster && refusal.next() == Next::Retry) {
+            Some(refusal) => Err(Failure::before_sending(Cause::Refused(refusal.clone()))),
+            None => Ok(()),
+        }
     }
 
     /// The error of one item.
@@ -225,9 +234,10 @@ impl RedisConnector {
                     found => found.map(Ok),
                 }
             };
-            let read = window.iter().map(&mut read).collect();
+            let found = window.iter().map(&mut read).collect::<Result<Vec<_>, Failure>>()?;
             *whole = *deadline;
-            read
+            self.require_ready(found.iter().filter_map(|found| found.as_ref().err()))?;
+            Ok(found)
         })
     }
 
@@ -240,7 +250,7 @@ impl RedisConnector {
         if !self.options.cluster || items.is_empty() {
             return Ok(if items.is_empty() { Vec::new() } else { vec![items] });
         }
-        let slots = self.slots(Some(deadline))?;
+        let slots = self.slots(deadline)?;
         let mut groups: Vec<Vec<Item>> = slots.nodes().iter().map(|_| Vec::new()).collect();
         let mut unserved = Vec::new();
         for item in items {

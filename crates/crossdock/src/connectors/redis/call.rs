@@ -107,12 +107,11 @@ impl RedisConnector {
             return Err(refused.into());
         }
         let done = work(&mut connection, deadline);
-        if let (Err(Failure { sent: true, .. }), Some(lost)) = (&done, call.lost) {
-            let (endpoint, client) = (connection.endpoint().clone(), connection.client().cloned());
-            lost.borrow_mut().push(Lost { endpoint, client });
-        }
         if matches!(&done, Ok(_) | Err(Failure { cause: Cause::Refused(_), .. })) {
             pool.give_back(connection);
+        } else if let (Err(Failure { sent: true, .. }), Some(lost)) = (&done, call.lost) {
+            let (endpoint, client) = (connection.endpoint().clone(), connection.client().cloned());
+            lost.borrow_mut().push(Lost { endpoint, client });
         }
         done
     }

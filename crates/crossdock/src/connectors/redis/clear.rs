@@ -20,7 +20,7 @@ impl RedisConnector {
         if !self.options.cluster {
             return self.clear_node(None);
         }
-        self.slots(None)?.nodes().iter().try_for_each(|node| self.clear_node(Some(node)))
+        self.slots(self.deadline(0))?.nodes().iter().try_for_each(|node| self.clear_node(Some(node)))
     }
 
     fn clear_node(&self, node: Option<&Endpoint>) -> Result<()> {

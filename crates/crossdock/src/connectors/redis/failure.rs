@@ -112,7 +112,7 @@ impl Refusal {
         self.0.split(' ').next().unwrap_or_default()
     }
 
-    fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Next {
         match self.code() {
             // It loads its data, fails over, or moves slots about.
             "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" | "BUSY" => Next::Retry,

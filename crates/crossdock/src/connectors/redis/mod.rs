@@ -160,9 +160,11 @@ impl RedisConnector {
     }
 
     /// The map of the cluster.
-    fn slots(&self, deadline: Option<Deadline>) -> Result<Arc<Slots>> {
+    fn slots(&self, deadline: Deadline) -> Result<Arc<Slots>> {
         let pool = self.pool()?;
-        self.call(Call { deadline, ..Call::default() }, |_, deadline| pool.slots(&self.options, deadline))
+        self.call(Call { deadline: Some(deadline), ..Call::default() }, |_, deadline| {
+            pool.slots(&self.options, deadline)
+        })
     }
 
     /// The name of an object on the server.
@@ -377,7 +379,7 @@ impl Connector for RedisConnector {
         let asked_here = self.options.clear && self.owner == process::token();
         let cleared = if options.clear.unwrap_or(asked_here) { self.clear() } else { Ok(()) };
         if !self.closed.swap(true, Ordering::AcqRel)
-            && let Some(pool) = self.pool.load()
+            && let Some(pool) = self.pool.take()
         {
             pool.forget();
         }

@@ -119,6 +119,13 @@ impl Reply {
         }
     }
 
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_nothing(&self) -> bool {
         matches!(self, Self::String(None) | Self::Array(None))
     }
