@@ -57,6 +57,8 @@ use server::Server;
 ///   the same key until the deadline, then it is `Ambiguous`.
 /// - **Durability** depends on the server, and is known once a connection was made: `process` with an append-only file, `host`
 ///   with `appendfsync always`, none without, or where the server may evict objects. What asks for more is refused.
+///   While its disk syncs, a server with `appendfsync everysec` answers before it has written to its file: killed then, it has
+///   lost what it acknowledged in that time, two seconds at most. Stopped in order it loses nothing.
 /// - **Sizes**: up to what the server takes for one value (512 MiB unless its `proto-max-bulk-len` says otherwise); what is
 ///   larger is `TooLarge`, before anything is sent.
 /// - **Connections** are kept per process: a forked child makes its own.
