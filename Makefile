@@ -47,12 +47,12 @@ servers: ## The servers that tests start: Redis, S3
 	$(CARGO) build --quiet -p crossdock-servers
 
 test-torture:
-	@.ci/needs strace e2fsprogs util-linux
+	@.ci/needs strace e2fsprogs util-linux redis-tools openssl
 	$(CARGO) build --quiet --release -p crossdock-torture
 	target/release/crossdock-torture
 
 torture: ## The reliability table with its full counts (a quarter of an hour)
-	@.ci/needs strace e2fsprogs util-linux
+	@.ci/needs strace e2fsprogs util-linux redis-tools openssl
 	$(CARGO) build --quiet --release -p crossdock-torture
 	target/release/crossdock-torture --full
 

@@ -155,9 +155,9 @@ impl Server {
         if child.ended()?.is_some() {
             return Ok(());
         }
-        for signal in [Signal::TERM, Signal::CONT] {
-            child.signal(signal).context(|| format!("cannot end {}", self.name()))?;
-        }
+        child.signal(Signal::TERM).context(|| format!("cannot end {}", self.name()))?;
+        // It may have ended by then.
+        drop(child.signal(Signal::CONT));
         until(&format!("the end of {}", self.name()), || Ok(child.ended()?.map(drop)))
     }
 

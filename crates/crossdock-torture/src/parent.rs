@@ -43,7 +43,7 @@ pub(crate) fn run(hazard: &'static Hazard, plan: &Plan) -> Row {
     row.verdict = match hazard.needs.iter().find_map(|need| need.missing()) {
         _ if system::interrupted() => Verdict::Failed("interrupted".to_owned()),
         Some(missing) if plan.strict => Verdict::Failed(format!("{missing}, which CI must have")),
-        Some(missing) => Verdict::Skipped(missing.to_owned()),
+        Some(missing) => Verdict::Skipped(missing),
         None => {
             eprintln!("{} ...", hazard.name);
             attempt(hazard, plan, &mut row).unwrap_or_else(|why| Verdict::Failed(why.to_string()))

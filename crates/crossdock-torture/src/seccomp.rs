@@ -1,5 +1,5 @@
 //! Makes the kernel behave worse for this process: file systems without unnamed files, writes that stop half-way, and
-//! no file made at all.
+//! no file or socket made at all.
 #![expect(unsafe_code, reason = "seccomp filters and a signal handler")]
 
 use std::io;
@@ -46,9 +46,17 @@ pub(crate) fn without_unnamed_files() -> io::Result<()> {
     ])
 }
 
-/// From now on this process dies when it makes or renames a file, a link or a directory.
-pub(crate) fn without_making_files() -> io::Result<()> {
-    let forbidden = [libc::SYS_mkdirat, libc::SYS_symlinkat, libc::SYS_linkat, libc::SYS_mknodat, libc::SYS_renameat2];
+/// From now on this process dies when it makes or renames a file, a link or a directory, or makes a socket.
+pub(crate) fn without_files_and_sockets() -> io::Result<()> {
+    let forbidden = [
+        libc::SYS_mkdirat,
+        libc::SYS_symlinkat,
+        libc::SYS_linkat,
+        libc::SYS_mknodat,
+        libc::SYS_renameat2,
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+    ];
     #[cfg(target_arch = "x86_64")]
     let older = [
         libc::SYS_mkdir,

@@ -3,9 +3,11 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -177,5 +179,50 @@ impl Drop for Forked {
             unsafe { libc::kill(pid, libc::SIGKILL) };
             drop(self.reap());
         }
+    }
+}
+
+/// From now on only one connection waits to be accepted; the system makes others wait before that.
+fn one_at_a_time(listener: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: no memory is touched.
+    checked(unsafe { libc::listen(listener.as_raw_fd(), 0) }).map(drop)
+}
+
+/// A port of 127.0.0.1 where nobody is refused or accepted: connecting takes for ever.
+pub(crate) struct FullPort {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: TcpStream,
+}
+
+impl FullPort {
+    pub(crate) fn new() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        one_at_a_time(&listener)?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, _waiting: TcpStream::connect(address)?, _listener: listener })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The same, at a unix socket.
+pub(crate) struct FullSocket {
+    path: PathBuf,
+    _listener: UnixListener,
+    _waiting: UnixStream,
+}
+
+impl FullSocket {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        one_at_a_time(&listener)?;
+        Ok(Self { path: path.to_owned(), _waiting: UnixStream::connect(path)?, _listener: listener })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }

@@ -61,6 +61,11 @@ impl Attempts {
         Self { deadline, made: 1, most: retries.saturating_add(1) }
     }
 
+    /// The deadline was extended.
+    pub(crate) fn until(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     /// Goes on until the deadline, however often.
     pub(crate) fn insist(&mut self) {
         self.most = u32::MAX;

@@ -1,6 +1,7 @@
-//! Configs from strangers, and damaged ones: each is read or refused with a message, and reading makes no file.
+//! Configs from strangers, and damaged ones: each is read or refused with a message, and reading makes no file and no
+//! connection.
 //!
-//! The whole hazard runs where making a file, a link or a directory kills the process.
+//! The whole hazard runs where making a file, a link, a directory or a socket kills the process.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::system::{self, Ended};
 
 pub(super) const HAZARD: Hazard = Hazard {
     name: "configs",
-    looked_for: "panics, unclear refusals, files made, over 2 s",
+    looked_for: "panics, unclear refusals, files or sockets made, over 2 s",
     small: 5_000,
     full: 100_000,
     needs: &[],
@@ -42,6 +43,38 @@ type = "file"
 dir = "${env:HOME}/objects"
 policy = { min_size_bytes = 1_000_001, fallback = true, cooldown = "500 ms", host_pattern = ["a.*", "b+"] }
 "#,
+    r#"[connectors.cache]
+type = "redis"
+url = "rediss://user:${env:HOME}@cache.example:6380/2"
+prefix = "run-${env:USER}:"
+ttl = "12h"
+deadline = "500ms"
+retries = 5
+tls_ca_file = "/nonexistent/ca.pem"
+policy = { max_size_bytes = "1 MB", fallback = true }
+
+[connectors.cluster]
+type = "redis"
+hostname = "10.0.0.1"
+port = 7000
+cluster = true
+durability = "host"
+integrity = "size"
+write_once = false
+
+[connectors.primary]
+type = "redis"
+sentinels = ["a.example:26379", "[::1]:26379"]
+sentinel_service = "mymaster"
+sentinel_password = "${file:/nonexistent/password}"
+username = "me"
+password = "${env:HOME}"
+
+[connectors.near]
+type = "redis"
+unix_socket = "/nonexistent/redis.sock"
+database = 3
+"#,
     r#"{"connectors": {"outer": {"type": "multi", "connectors": {"inner": {"type": "local"}},
   "policy": {"priority": -3}}, "disk": {"type": "file", "dir": "/nonexistent/objects", "integrity": "size",
   "allow_foreign_owner": true}}}
@@ -52,6 +85,7 @@ policy = { min_size_bytes = 1_000_001, fallback = true, cooldown = "500 ms", hos
  "rest": ["proxystore.connectors.file.FileConnector", {"store_dir": "/nonexistent/store", "clear": true, "buffering": -1}, {}],
  "more": ["proxystore.connectors.multi.MultiConnector", {"x": ["crossdock.connectors.local.LocalConnector", {}, {}]},
   {"subset_tags": ["checkpoint"]}],
+ "cache": ["proxystore.connectors.redis.RedisConnector", {"hostname": "cache.example", "port": 6379, "clear": false}, {}],
  "alien": ["my.package.Connector", {"anything": [1, 2.5, {"deep": null}]}, {"host_pattern": ["a", "b"]}]}
 "#,
 ];
@@ -107,6 +141,13 @@ const TOKENS: &[&str] = &[
     "file",
     "local",
     "connectors.a.connectors.b",
+    "redis",
+    "redis://",
+    "redis://:${env:HOME}@h",
+    "rediss://[::1]:6379/0?db=1",
+    "unix:///",
+    "@",
+    "%",
     "\u{7f}",
 ];
 
@@ -117,7 +158,7 @@ fn run(run: &mut Run) -> Outcome {
         let config = Config::from_text(text)?;
         registry.connect_as(&config, Hostname::Fixed("nid1".to_owned()))?;
     }
-    seccomp::without_making_files()?;
+    seccomp::without_files_and_sockets()?;
     let (mut accepted, mut slowest) = (0_u64, Duration::ZERO);
     for index in 0..run.count {
         let mut rng = run.rng(index);
@@ -251,6 +292,23 @@ const TEXTS: &[&str] = &[
     "$${",
     "a.b.C",
     "proxystore.connectors.file.FileConnector",
+    "proxystore.connectors.redis.RedisConnector",
+    "redis",
+    "redis://h",
+    "redis://u:p@h:1/2",
+    "redis://:${env:HOME}@h",
+    "rediss://${file:/nonexistent}:99999",
+    "unix://${env:HOME}",
+    "${env:HOME}://h",
+    "[::1]:26379",
+    "host:0",
+    "500ms",
+    "-1s",
+    "1e400",
+    "999999999999h",
+    "unix_socket",
+    "sentinels",
+    "password",
     "\u{202e}",
     "nid1",
 ];
@@ -351,7 +409,11 @@ fn crafted(index: u64) -> Option<String> {
         25 => String::new(),
         26 => "\n".repeat(1_000_000),
         27 => (0..20_000).map(|n| format!("k{n} = 1\n")).collect(),
-        28 => format!("{{{}\"a\": 1}}", (0..20_000).map(|n| format!("\"k{n}\": [],")).collect::<String>()),
+        28 => format!("[connectors.a]\ntype = \"redis\"\nurl = \"redis://{}\"", "a@:[".repeat(100_000)),
+        29 => format!("[connectors.a]\ntype = \"redis\"\nurl = \"redis://:{}@h\"", "${env:A}".repeat(50_000)),
+        30 => format!("[connectors.a]\ntype = \"redis\"\nsentinels = [{}]", "\"a:1\",".repeat(50_000)),
+        31 => format!("[connectors.a]\ntype = \"redis\"\nhostname = \"h\"\nprefix = \"{}\"", "%41".repeat(100_000)),
+        32 => format!("{{{}\"a\": 1}}", (0..20_000).map(|n| format!("\"k{n}\": [],")).collect::<String>()),
         _ => return None,
     })
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crossdock::connectors::{FileConnector, FileOptions, LocalConnector};
+use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, RedisConnector, RedisOptions};
 use crossdock::{Connector, ConnectorExt, ErrorKind, Key, MultiConnector, Policy};
+use crossdock_servers::Redis;
 
-use super::Hazard;
+use super::{Hazard, Need};
 use crate::object;
 use crate::run::{Outcome, Run};
 use crate::system::{self, Ended};
@@ -28,6 +29,15 @@ pub(super) const HAZARD: Hazard = Hazard {
     run,
 };
 
+pub(super) const OVER_REDIS: Hazard = Hazard {
+    name: "redis-fork",
+    looked_for: "equal keys, hangs, crossed replies, failed puts",
+    small: 150,
+    full: 10_000,
+    needs: &[Need::Redis],
+    run: run_over_redis,
+};
+
 const CHILDREN: u64 = 64;
 /// So many at a time.
 const WAVE: u64 = 8;
@@ -37,17 +47,14 @@ const LIMIT_S: u32 = 200;
 
 struct Subjects {
     local: Arc<LocalConnector>,
-    file: Arc<FileConnector>,
-    multi: MultiConnector,
+    /// They are used in turn.
+    all: [(&'static str, Arc<dyn Connector>); 3],
 }
 
 impl Subjects {
     fn at(&self, index: u64) -> (&'static str, &dyn Connector) {
-        match index % 3 {
-            0 => ("local", &*self.local),
-            1 => ("file", &*self.file),
-            _ => ("multi", &self.multi),
-        }
+        let (name, connector) = &self.all[(index % 3) as usize];
+        (name, &**connector)
     }
 }
 
@@ -58,18 +65,39 @@ fn run(run: &mut Run) -> Outcome {
         .connector("small", local.clone(), Policy::builder().max_size_bytes(200).build()?)
         .lazy("rest", Arc::new(FileOptions::new(run.path("rest"))), Policy::any())
         .build()?;
-    let subjects = Subjects { local, file, multi };
+    let all: [(_, Arc<dyn Connector>); 3] = [("local", local.clone()), ("file", file), ("multi", Arc::new(multi))];
+    fork_and_put(run, &Subjects { local, all })
+}
+
+fn run_over_redis(run: &mut Run) -> Outcome {
+    let server = Redis::start(&crossdock_servers::RedisOptions::new())?;
+    let local = Arc::new(LocalConnector::new());
+    let tcp = RedisOptions::new("127.0.0.1", server.address().port());
+    let unix = RedisOptions::unix_socket(&server.socket().to_string_lossy()).prefix("unix:");
+    let multi = MultiConnector::builder()
+        .connector("small", local.clone(), Policy::builder().max_size_bytes(50).build()?)
+        .lazy("rest", Arc::new(tcp.clone().prefix("multi:")), Policy::any())
+        .build()?;
+    let all: [(_, Arc<dyn Connector>); 3] = [
+        ("redis", Arc::new(RedisConnector::open(&tcp)?)),
+        ("redis, unix socket", Arc::new(RedisConnector::open(&unix)?)),
+        ("multi", Arc::new(multi)),
+    ];
+    fork_and_put(run, &Subjects { local, all })
+}
+
+fn fork_and_put(run: &mut Run, subjects: &Subjects) -> Outcome {
     let before = subjects.local.put_bytes("before the fork")?;
 
     let stop = AtomicBool::new(false);
     let parents: Vec<Vec<String>> = thread::scope(|scope| -> Outcome<_> {
         let putters: Vec<_> = (0..THREADS)
             .map(|putter| {
-                let (subjects, stop) = (&subjects, &stop);
+                let stop = &stop;
                 scope.spawn(move || put_until(subjects, putter, stop))
             })
             .collect();
-        let forked = fork_all(run, &subjects, &before);
+        let forked = fork_all(run, subjects, &before);
         stop.store(true, Ordering::Release);
         forked?;
         putters.into_iter().map(|putter| putter.join().map_err(|_| "a thread panicked")?).collect()
@@ -86,7 +114,7 @@ fn run(run: &mut Run) -> Outcome {
         let id = key.split(':').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         run.check(all.insert(id.to_owned()), || format!("{key} was made twice"));
     }
-    foreign_keys(run, &subjects, &children)?;
+    foreign_keys(run, subjects, &children)?;
     run.note(format_args!("{total} keys of {CHILDREN} children and {THREADS} threads of their parent"));
     Ok(())
 }
@@ -101,8 +129,8 @@ fn put_until(subjects: &Subjects, putter: u64, stop: &AtomicBool) -> Outcome<Vec
         let turn = if index.is_multiple_of(64) { index / 64 } else { 0 };
         let (_, connector) = subjects.at(turn);
         let key = connector.put_bytes(object.clone())?;
-        if index.is_multiple_of(8) {
-            connector.get_bytes(&key)?;
+        if index.is_multiple_of(8) && connector.get_bytes(&key)?.as_ref() != Some(&object) {
+            return Err(format!("{key}: other bytes, in the parent").into());
         }
         connector.evict(&key)?;
         if keys.len() < KEPT {
@@ -187,7 +215,8 @@ fn foreign_keys(run: &mut Run, subjects: &Subjects, children: &[Vec<String>]) ->
             run.check(right, || format!("{name}, {key} of child {child}: {read:?}"));
         }
     }
-    let Some(key) = children.first().and_then(|keys| keys.first()) else { return Ok(()) };
+    let in_memory = subjects.at(0).0 == "local";
+    let Some(key) = children.first().and_then(|keys| keys.first()).filter(|_| in_memory) else { return Ok(()) };
     let key: Key = key.parse()?;
     let refused = |error: crossdock::Error| error.kind() == ErrorKind::InvalidKey;
     let sibling = system::fork(LIMIT_S, || u8::from(!subjects.local.get_bytes(&key).is_err_and(refused)))?;

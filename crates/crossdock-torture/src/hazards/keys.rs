@@ -30,7 +30,7 @@ const CANARY: &str = "the canary outside";
 const KEYS: u64 = 500;
 
 /// Texts that ids are made of.
-const PIECES: &[&str] = &[
+pub(super) const PIECES: &[&str] = &[
     "..",
     "../",
     "../../",

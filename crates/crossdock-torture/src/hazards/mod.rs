@@ -13,12 +13,15 @@ mod kill_calls;
 mod patterns;
 mod power_cut;
 mod quota;
+mod redis;
 pub(crate) mod secrets;
 mod short_writes;
 mod writers;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crossdock_servers::Program;
 
 use crate::run::{Outcome, Run};
 use crate::system;
@@ -51,6 +54,14 @@ pub(crate) const ALL: &[Hazard] = &[
     configs::HAZARD,
     secrets::HAZARD,
     patterns::HAZARD,
+    redis::kill::HAZARD,
+    redis::deadlines::HAZARD,
+    redis::replies::HAZARD,
+    redis::fallback::HAZARD,
+    redis::clear::HAZARD,
+    fork::OVER_REDIS,
+    redis::keys::HAZARD,
+    redis::secrets::HAZARD,
 ];
 
 pub(crate) fn named(name: &str) -> Option<&'static Hazard> {
@@ -68,11 +79,15 @@ pub(crate) enum Need {
     Ext4,
     /// `strace`, allowed to trace its children.
     Strace,
+    /// `redis-server`.
+    Redis,
+    /// `openssl`, for certificates.
+    Openssl,
 }
 
 impl Need {
     /// What is missing, if anything.
-    pub(crate) fn missing(self) -> Option<&'static str> {
+    pub(crate) fn missing(self) -> Option<String> {
         let (there, missing) = match self {
             Self::Root => (system::is_root(), "not root"),
             Self::Mounts => (system::is_root() && Path::new("/proc/self/ns/mnt").exists(), "no root to mount with"),
@@ -81,8 +96,10 @@ impl Need {
                 "no mkfs.ext4 or no loop devices",
             ),
             Self::Strace => (runs("strace", &["-qq", "-o", "/dev/null", "true"]), "no strace that works"),
+            Self::Redis => return crossdock_servers::missing(&[Program::Redis]),
+            Self::Openssl => return crossdock_servers::missing(&[Program::Openssl]),
         };
-        (!there).then_some(missing)
+        (!there).then(|| missing.to_owned())
     }
 }
 

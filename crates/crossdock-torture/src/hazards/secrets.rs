@@ -18,13 +18,13 @@ pub(super) const HAZARD: Hazard = Hazard {
     run,
 };
 
-const CANARIES: u64 = 4;
+pub(super) const CANARIES: u64 = 4;
 
-fn canary(seed: u64, index: u64) -> String {
+pub(super) fn canary(seed: u64, index: u64) -> String {
     format!("canary{:016x}", Rng::fork(seed, index).next())
 }
 
-fn variable(index: u64) -> String {
+pub(super) fn variable(index: u64) -> String {
     format!("CROSSDOCK_TORTURE_CANARY_{index}")
 }
 
@@ -100,7 +100,7 @@ fn some_config(rng: &mut Rng, base: &str) -> String {
 }
 
 /// Every text that comes out of loading, using and writing this config.
-fn everything_said(registry: &Registry, source: &str, rng: &mut Rng) -> Vec<(&'static str, String)> {
+pub(super) fn everything_said(registry: &Registry, source: &str, rng: &mut Rng) -> Vec<(&'static str, String)> {
     let mut said: Vec<(&str, String)> = Vec::new();
     let config = match Config::from_text(source) {
         Ok(config) => config,

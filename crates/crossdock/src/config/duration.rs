@@ -48,12 +48,14 @@ pub fn format_duration(duration: Duration) -> String {
     if value >= 100.0 || value.fract() < 0.05 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
-/// Seconds, as Python's constructors take them.
+/// Seconds, as Python's constructors take them; milliseconds where a number of seconds would not be exact, as after years.
 impl From<Duration> for Value {
     fn from(duration: Duration) -> Self {
+        let seconds = duration.as_secs_f64();
         match i64::try_from(duration.as_secs()) {
             Ok(seconds) if duration.subsec_nanos() == 0 => seconds.into(),
-            _ => Self::Float(duration.as_secs_f64()),
+            _ if Duration::try_from_secs_f64(seconds) == Ok(duration) => Self::Float(seconds),
+            _ => format!("{}ms", duration.as_millis()).as_str().into(),
         }
     }
 }
@@ -71,6 +73,17 @@ mod tests {
         }
         for text in ["", "h", "1", "-1h", "1.5h", "1w", "99999999999999999999s", "9999999999999999999d", "1h30m"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_exactly() {
+        for (duration, written) in [
+            (Duration::from_secs(90), Value::Integer(90)),
+            (Duration::from_millis(2_500), Value::Float(2.5)),
+            (Duration::from_millis(5_092_233_720_368_540), Value::String("5092233720368540ms".to_owned())),
+        ] {
+            assert_eq!(Value::from(duration), written);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use crossdock::{
     Bytes, Connector, ConnectorExt, Deferrable, ErrorKind, GetOptions, Key, KeyHint, MultiConnector, ObjectKey, Policy,
     PutOptions, interrupt,
 };
-use crossdock_servers::{Aof, Redis, RedisSentinel, Reply, SentinelOptions};
+use crossdock_servers::{Aof, LossyProxy, Redis, RedisSentinel, Reply, SentinelOptions};
 use libtest_mimic::Trial;
 
 use crate::common::{CLUSTER, Outcome, SHARED, hurried, kind_of, open, options, start};
@@ -34,6 +35,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
         ("a_server_that_trickles", a_server_that_trickles),
         ("hosts_that_do_not_exist", hosts_that_do_not_exist),
+        ("a_unix_socket_where_nobody_accepts", a_unix_socket_where_nobody_accepts),
+        ("sizes_in_keys_give_no_time", sizes_in_keys_give_no_time),
+        ("a_set_that_reads_what_is_there_has_one_deadline", a_set_that_reads_what_is_there_has_one_deadline),
     ])
 }
 
@@ -278,7 +282,7 @@ fn servers_that_talk_nonsense() -> Outcome {
         assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{refused}");
     }
     // One that greets as it should, and then promises more than there is memory for.
-    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n$99999999999999\r\n";
+    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
     let options = RedisOptions::new("127.0.0.1", nonsense(greeting)?).deadline(Duration::from_millis(300)).retries(0);
     let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
     assert_eq!(kind_of(open(&options).get_bytes(&key)), ErrorKind::Unavailable);
@@ -293,7 +297,7 @@ fn a_server_that_trickles() -> Outcome {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut asked = [0; 4096];
-            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n"));
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n+\r\n"));
             let head = greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$100000000\r\n"));
             while head.is_ok() && stream.write_all(&[b'x'; 64]).is_ok() {
                 thread::sleep(Duration::from_millis(5));
@@ -322,5 +326,48 @@ fn hosts_that_do_not_exist() -> Outcome {
     let missing = open(&RedisOptions::unix_socket("/no/such/socket").retries(0)).put_bytes("object").unwrap_err();
     assert!(missing.to_string().contains("/no/such/socket"), "{missing}");
     assert!(SHARED.command(&["PING"]).is_ok());
+    Ok(())
+}
+
+fn a_unix_socket_where_nobody_accepts() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path)?;
+    rustix::net::listen(&listener, 0)?;
+    let _waiting = UnixStream::connect(&path)?;
+    let path = path.to_str().ok_or("a path")?;
+    let redis = open(&RedisOptions::unix_socket(path).deadline(Duration::from_millis(300)));
+    assert_eq!(kind_of(redis.put_bytes("object")), ErrorKind::Timeout);
+    let patient = open(&RedisOptions::unix_socket(path).deadline(Duration::from_secs(3600)));
+    assert_eq!(kind_of(interrupt::scope(|| true, || patient.put_bytes("object"))), ErrorKind::Interrupted);
+    Ok(())
+}
+
+/// Keys come from strangers.
+fn sizes_in_keys_give_no_time() -> Outcome {
+    let server = start(&Servers::new());
+    let redis = open(&options(&server).deadline(Duration::from_millis(500)));
+    let Key::Object(stored) = redis.put_bytes("object")? else { return Err("no object's key".into()) };
+    let hostile: Key = ObjectKey { size: Some(u64::MAX), ..stored }.into();
+    let twice = [hostile.clone(), hostile.clone()];
+    assert_eq!(kind_of(redis.get_bytes(&hostile)), ErrorKind::Corrupt);
+    assert_eq!(kind_of(redis.get_batch(&twice, &GetOptions::default())), ErrorKind::Corrupt);
+    server.stop()?;
+    // They end.
+    assert_eq!(kind_of(redis.get_bytes(&hostile)), ErrorKind::Timeout);
+    assert_eq!(kind_of(redis.get_batch(&twice, &GetOptions::default())), ErrorKind::Timeout);
+    Ok(())
+}
+
+/// Setting an object again is two requests, each of which alone is in time.
+fn a_set_that_reads_what_is_there_has_one_deadline() -> Outcome {
+    let server = start(&Servers::new());
+    let proxy = LossyProxy::before(server.address())?;
+    let redis = open(&RedisOptions::new("127.0.0.1", proxy.address().port()).deadline(Duration::from_secs(2)));
+    let key = redis.new_key(&KeyHint::new())?;
+    redis.set(&key, "object".into(), &PutOptions::new())?;
+    proxy.delay(Duration::from_millis(650))?;
+    let late = kind_of(redis.set(&key, "object".into(), &PutOptions::new()));
+    assert!(matches!(late, ErrorKind::Timeout | ErrorKind::Ambiguous), "{late:?}");
     Ok(())
 }

@@ -1,5 +1,9 @@
 //! Requests and replies that are lost on the way: no second copy, no half object, no key that nobody knows.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossdock::connectors::RedisOptions;
@@ -16,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("half_a_request_is_no_object", half_a_request_is_no_object),
         ("half_a_reply_is_no_object", half_a_reply_is_no_object),
         ("replies_that_never_come", replies_that_never_come),
+        ("what_arrives_after_a_batch_was_given_up", what_arrives_after_a_batch_was_given_up),
     ])
 }
 
@@ -95,7 +100,7 @@ fn half_a_reply_is_no_object() -> Outcome {
 
 fn replies_that_never_come() -> Outcome {
     let (server, proxy, options) = behind_a_proxy()?;
-    let redis = open(&options.deadline(Duration::from_millis(300)));
+    let redis = open(&options.deadline(Duration::from_secs(2)));
     proxy.obey(Rule::new(Fault::DropReply(Then::Silence)).to("SET"))?;
     let unknown = redis.put_bytes("object").unwrap_err();
     let [key] = unknown.keys() else { return Err(format!("its key is told: {unknown}").into()) };
@@ -109,5 +114,58 @@ fn replies_that_never_come() -> Outcome {
     let failed = redis.put_batch(&vec![Bytes::from_static(b"object"); 50], &PutOptions::new()).unwrap_err();
     assert_eq!((failed.kind(), failed.keys()), (ErrorKind::Unavailable, &[][..]), "{failed}");
     assert_eq!(server.command(&["DBSIZE"])?.text(), "0");
+    Ok(())
+}
+
+/// A network that holds the first batch back until it is told to let go, and passes on all the rest.
+fn holding_back(server: SocketAddr) -> io::Result<(SocketAddr, Sender<()>, JoinHandle<io::Result<()>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (let_go, told) = channel();
+    let holds = move || {
+        let (mut client, _) = listener.accept()?;
+        let upstream = TcpStream::connect(server)?;
+        pass_on(upstream.try_clone()?, client.try_clone()?);
+        let mut bytes = vec![0; 100_000];
+        let greeting = client.read(&mut bytes)?;
+        (&upstream).write_all(&bytes[..greeting])?;
+        let batch = client.read(&mut bytes)?;
+        let (second, _) = listener.accept()?;
+        let another = TcpStream::connect(server)?;
+        pass_on(another.try_clone()?, second.try_clone()?);
+        pass_on(second, another);
+        told.recv().map_err(io::Error::other)?;
+        // It fails where the server has ended that connection.
+        let late = (&upstream).write_all(&bytes[..batch]).and_then(|()| upstream.shutdown(Shutdown::Write));
+        if late.is_ok() {
+            drop((&upstream).read_to_end(&mut bytes));
+        }
+        Ok(())
+    };
+    Ok((address, let_go, thread::spawn(holds)))
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || io::copy(&mut from, &mut to));
+}
+
+/// An outage that ends just when a batch is being undone: what is still on its way must not come after the evictions.
+fn what_arrives_after_a_batch_was_given_up() -> Outcome {
+    let server = start(&crossdock_servers::RedisOptions::new());
+    let (address, let_go, network) = holding_back(server.address())?;
+    let redis = open(&RedisOptions::new("127.0.0.1", address.port()).deadline(Duration::from_secs(4)));
+    let failed = redis.put_batch(&vec![Bytes::from_static(b"object"); 50], &PutOptions::new()).unwrap_err();
+    assert_eq!((failed.kind(), failed.keys()), (ErrorKind::Unavailable, &[][..]), "{failed}");
+    let_go.send(())?;
+    network.join().map_err(|_| "the network panicked")??;
+    assert_eq!(server.command(&["DBSIZE"])?.text(), "0", "nobody was told of these");
+    // Where the server does not let us end connections, the keys are told.
+    server.command(&["ACL", "SETUSER", "default", "-client|kill"])?;
+    let (address, let_go, network) = holding_back(server.address())?;
+    let redis = open(&RedisOptions::new("127.0.0.1", address.port()).deadline(Duration::from_secs(4)));
+    let failed = redis.put_batch(&vec![Bytes::from_static(b"object"); 50], &PutOptions::new()).unwrap_err();
+    assert_eq!((failed.kind(), failed.keys().len()), (ErrorKind::Ambiguous, 50), "{failed}");
+    let_go.send(())?;
+    network.join().map_err(|_| "the network panicked")??;
     Ok(())
 }

@@ -279,7 +279,7 @@ fn what_servers_repeat_is_never_shown() -> Outcome {
     let dir = tempfile::tempdir()?;
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
-        std::fs::write(&path, text).and_then(|()| Ok(format!("${{file:{}}}", path.display())))
+        std::fs::write(&path, text).map(|()| format!("${{file:{}}}", path.display()))
     };
     let (password, host) = (file("password", "s3cret")?, file("host", ADDRESS)?);
     let knows_nobody = start(&listens().set("rename-command", "AUTH \"\""));

@@ -1,12 +1,13 @@
 //! Batches: one pipeline, or one for each node of a cluster.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::RedisConnector;
-use super::call::Call;
+use super::call::{Call, Lost};
 use super::connection::Connection;
 use super::failure::{Cause, Failure, Next, Refusal};
 use super::resp::Reply;
@@ -50,7 +51,7 @@ impl RedisConnector {
         let new = ObjectId::several(objects.len()).into_iter().zip(objects);
         let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
-        let mut written = Vec::new();
+        let (mut written, lost) = (Vec::new(), RefCell::default());
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
         let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
             let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
@@ -59,18 +60,20 @@ impl RedisConnector {
                     meanwhile(&keys);
                 }
             };
-            let elsewhere = self.put_group(&group, &own, objects, level, deadline, sent)?;
+            let elsewhere = self.put_group(&group, &own, objects, level, deadline, &lost, sent)?;
             written.extend(own);
-            elsewhere.into_iter().try_for_each(|item| self.store(&keys[item], &objects[item], level, false).map(drop))
+            let call = Call { deadline: Some(deadline), durability: level, lost: Some(&lost), ..Call::default() };
+            elsewhere.into_iter().try_for_each(|item| self.store(call, &keys[item], &objects[item], false).map(drop))
         });
         match outcome {
             Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
-            Err(error) => Err(self.undo(written, error)),
+            Err(error) => Err(self.undo(written, error, &lost.into_inner())),
         }
     }
 
     /// Stores the items that one node has; `sent` is called each time that the node has got them all. The places of those that
     /// it has no longer.
+    #[expect(clippy::too_many_arguments, reason = "what the batch knows of itself")]
     fn put_group(
         &self,
         group: &[Item],
@@ -78,15 +81,15 @@ impl RedisConnector {
         objects: &[Bytes],
         level: Option<Durability>,
         deadline: Deadline,
+        lost: &RefCell<Vec<Lost>>,
         mut sent: impl FnMut(),
     ) -> Result<Vec<usize>> {
-        let sizes = || group.iter().map(|item| objects[item.place].len() as u64);
         let call = Call {
             name: group.first().map(|item| &*item.name),
-            bytes: sizes().sum(),
-            largest: sizes().max().unwrap_or(0),
+            largest: group.iter().map(|item| objects[item.place].len() as u64).max().unwrap_or(0),
             durability: level,
             writes: keys,
+            lost: Some(lost),
             deadline: Some(deadline),
             ..Call::default()
         };
@@ -142,7 +145,7 @@ impl RedisConnector {
 
     /// Evicts what was written before an error, and what the error names as perhaps written, in one pipeline a node. What
     /// resists is in the error.
-    pub(super) fn undo(&self, written: Vec<Key>, error: Error) -> Error {
+    pub(super) fn undo(&self, written: Vec<Key>, error: Error, lost: &[Lost]) -> Error {
         let all = [written.as_slice(), error.keys()].concat();
         if all.is_empty() {
             return error;
@@ -150,8 +153,9 @@ impl RedisConnector {
         // The call has used up its time, or is wanted no more: this must be quick.
         let is_wanted = error.kind() != ErrorKind::Interrupted;
         let longest = if is_wanted { LONGEST_UNDO } else { UNDO_WHEN_INTERRUPTED };
-        let deadline = Deadline::new((self.options.deadline / 10).min(longest), 0);
-        match interrupt::scope(|| false, || self.evict_all(&all, deadline)) {
+        let deadline = Deadline::new((self.options.deadline / 20).min(longest), 0);
+        let evict = || self.cut_off(lost, deadline).and_then(|()| self.evict_all(&all, deadline));
+        match interrupt::scope(|| false, evict) {
             Ok(()) => error.settled(),
             Err(_) => {
                 let count = all.len();
@@ -160,6 +164,18 @@ impl RedisConnector {
                     .with_keys(written)
             }
         }
+    }
+
+    /// Has the servers end connections that were given up: what they still have to say must not come after an eviction.
+    fn cut_off(&self, lost: &[Lost], deadline: Deadline) -> Result<()> {
+        lost.iter().try_for_each(|Lost { endpoint, client }| {
+            let Some(client) = client else {
+                let message = "the server does not tell which of its connections is ours";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            };
+            let call = Call { node: Some(endpoint), deadline: Some(deadline), ..Call::default() };
+            self.call(call, |connection, deadline| connection.ask(&client.to_kill(), deadline).map(drop))
+        })
     }
 
     fn evict_all(&self, keys: &[Key], deadline: Deadline) -> Result<()> {
@@ -173,7 +189,7 @@ impl RedisConnector {
                 replies(connection, group.len(), deadline)
             })?;
             for place in self.elsewhere(&group, replies)? {
-                crate::connector::Connector::evict(self, &keys[place])?;
+                self.evict_within(Some(deadline), &keys[place])?;
             }
         }
         Ok(())
@@ -194,17 +210,19 @@ impl RedisConnector {
         self.require_open()?;
         let wanted: Vec<&ObjectKey> = keys.iter().map(Key::as_object).collect::<Result<_>>()?;
         let names = self.names(wanted.iter().copied())?;
-        let deadline = self.deadline(wanted.iter().filter_map(|key| key.size).sum());
+        // What keys say of sizes may be anything: each object adds its own when it comes.
+        let mut deadline = self.deadline(0);
         let mut found: Vec<Option<M>> = keys.iter().map(|_| None).collect();
         for group in self.groups(names, deadline)? {
             for window in windows(&group, &wanted) {
                 interrupt::check()?;
-                let outcomes = self.get_window(window, &wanted, options, deadline, &mut allocate)?;
+                let outcomes = self.get_window(window, &wanted, options, &mut deadline, &mut allocate)?;
                 for (Item { place, .. }, outcome) in window.iter().zip(outcomes) {
                     found[*place] = match outcome {
                         Ok(object) => object,
                         Err(refusal) if self.is_elsewhere(&refusal) => {
-                            self.get_into(&keys[*place], options, |size| allocate(*place, size))?
+                            let allocate = &mut |size| allocate(*place, size);
+                            self.read_within(Some(deadline), &keys[*place], options, allocate)?
                         }
                         Err(refusal) => return Err(self.refused(refusal)),
                     };
@@ -219,10 +237,10 @@ impl RedisConnector {
         window: &[Item],
         keys: &[&ObjectKey],
         options: &GetOptions,
-        deadline: Deadline,
+        whole: &mut Deadline,
         allocate: &mut impl FnMut(usize, usize) -> Result<M>,
     ) -> Result<Vec<Result<Option<M>, Refusal>>> {
-        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(deadline), ..Call::default() };
+        let call = Call { name: window.first().map(|item| &*item.name), deadline: Some(*whole), ..Call::default() };
         let integrity = options.integrity.unwrap_or(self.options.integrity);
         self.call(call, |connection, deadline| {
             window.iter().for_each(|item| connection.push(&[b"GET", &item.name]));
@@ -237,6 +255,7 @@ impl RedisConnector {
                 }
             };
             let found = window.iter().map(&mut read).collect::<Result<Vec<_>, Failure>>()?;
+            *whole = *deadline;
             self.require_ready(found.iter().filter_map(|found| found.as_ref().err()))?;
             Ok(found)
         })
@@ -280,9 +299,7 @@ pub(super) fn next_object<M: AsMut<[MaybeUninit<u8>]>>(
 ) -> Result<Option<M>, Failure> {
     let Some(size) = connection.object_head(deadline)? else { return Ok(None) };
     key.verify_size(size as u64)?;
-    if key.size.is_none() {
-        deadline.extend_for(size as u64);
-    }
+    deadline.extend_for(size as u64);
     let mut memory = allocate(size)?;
     let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
     key.verify(connection.object(part, deadline)?, integrity)?;

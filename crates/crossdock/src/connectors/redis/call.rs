@@ -1,11 +1,14 @@
 //! One call: a connection, attempts at it until the deadline, and what to say when none succeeds.
 
+use std::cell::RefCell;
+
 use super::RedisConnector;
 use super::cluster::redirected;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Cause, Failure, Next};
 use super::pool::Pool;
+use super::server::Client;
 use crate::config::{format_duration, format_size};
 use crate::deadline::{Attempts, Deadline};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,13 +27,19 @@ pub(super) struct Call<'a> {
     pub(super) node: Option<&'a Endpoint>,
     /// When a call that this is part of must have ended. Without, the call has a deadline of its own.
     pub(super) deadline: Option<Deadline>,
-    /// How many bytes it moves, as far as is known.
-    pub(super) bytes: u64,
     /// The largest object in it, in bytes.
     pub(super) largest: u64,
     pub(super) durability: Option<Durability>,
     /// What it writes or removes: the keys of an outcome that is not known.
     pub(super) writes: &'a [Key],
+    /// Where to note connections that were given up while writes may have been on their way.
+    pub(super) lost: Option<&'a RefCell<Vec<Lost>>>,
+}
+
+/// A connection that was given up. What it was to carry may still arrive, and be carried out then.
+pub(super) struct Lost {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: Option<Client>,
 }
 
 /// What has happened to a call so far.
@@ -56,7 +65,7 @@ impl RedisConnector {
         mut work: impl FnMut(&mut Connection, &mut Deadline) -> Result<T, Failure>,
     ) -> Result<T> {
         let pool = self.pool()?;
-        let mut deadline = call.deadline.unwrap_or_else(|| self.deadline(call.bytes));
+        let mut deadline = call.deadline.unwrap_or_else(|| self.deadline(0));
         let mut course = Course {
             attempts: Attempts::new(deadline, self.options.retries),
             redirections: 0,
@@ -70,6 +79,7 @@ impl RedisConnector {
                 Err(failure) => failure,
             };
             course.is_open |= failure.sent && !call.writes.is_empty();
+            course.attempts.until(deadline);
             if !self.goes_on(&pool, &failure, &mut course) {
                 return Err(self.give_up(&call, failure, &course, &deadline));
             }
@@ -99,6 +109,9 @@ impl RedisConnector {
         let done = work(&mut connection, deadline);
         if matches!(&done, Ok(_) | Err(Failure { cause: Cause::Refused(_), .. })) {
             pool.give_back(connection);
+        } else if let (Err(Failure { sent: true, .. }), Some(lost)) = (&done, call.lost) {
+            let (endpoint, client) = (connection.endpoint().clone(), connection.client().cloned());
+            lost.borrow_mut().push(Lost { endpoint, client });
         }
         done
     }

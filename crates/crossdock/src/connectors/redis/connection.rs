@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use super::endpoint::Endpoint;
 use super::failure::{Cause, Failure};
 use super::resp::{self, Head, LONGEST_LINE, LONGEST_STRING, MOST_DEPTH, MOST_ITEMS, Reply};
-use super::server::Server;
+use super::server::{Client, Server};
 use super::stream::Stream;
 use crate::deadline::Deadline;
 
@@ -20,6 +20,7 @@ pub(super) struct Connection {
     stream: Stream,
     endpoint: Endpoint,
     server: Server,
+    client: Option<Client>,
     outbox: Vec<u8>,
     inbox: Vec<u8>,
     /// Where in the inbox that begins which was not looked at yet.
@@ -29,7 +30,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(stream: Stream, endpoint: Endpoint) -> Self {
         let (outbox, inbox) = (Vec::new(), Vec::with_capacity(INBOX));
-        Self { stream, endpoint, server: Server::default(), outbox, inbox, looked: 0 }
+        Self { stream, endpoint, server: Server::default(), client: None, outbox, inbox, looked: 0 }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -41,8 +42,13 @@ impl Connection {
         &self.server
     }
 
-    pub(super) fn know(&mut self, server: Server) {
-        self.server = server;
+    /// As the server knows it, if it has told.
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    pub(super) fn know(&mut self, server: Server, client: Option<Client>) {
+        (self.server, self.client) = (server, client);
     }
 
     /// Whether it can be used for another call.

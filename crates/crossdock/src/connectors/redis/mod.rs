@@ -21,6 +21,7 @@ mod stream;
 mod tls;
 mod url;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ use server::Server;
 ///   the same key until the deadline, then it is `Ambiguous`.
 /// - **Durability** depends on the server, and is known once a connection was made: `process` with an append-only file, `host`
 ///   with `appendfsync always`, none without, or where the server may evict objects. What asks for more is refused.
+///   While its disk syncs, a server with `appendfsync everysec` answers before it has written to its file: killed then, it has
+///   lost what it acknowledged in that time, two seconds at most. Stopped in order it loses nothing.
 /// - **Sizes**: up to what the server takes for one value (512 MiB unless its `proto-max-bulk-len` says otherwise); what is
 ///   larger is `TooLarge`, before anything is sent.
 /// - **Connections** are kept per process: a forked child makes its own.
@@ -115,15 +118,26 @@ impl RedisConnector {
         options: &GetOptions,
         mut allocate: impl FnMut(usize) -> Result<M>,
     ) -> Result<Option<M>> {
+        self.read_within(None, key, options, &mut allocate)
+    }
+
+    /// As part of a call whose deadline that is, or as one of its own.
+    fn read_within<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        deadline: Option<Deadline>,
+        key: &Key,
+        options: &GetOptions,
+        allocate: &mut impl FnMut(usize) -> Result<M>,
+    ) -> Result<Option<M>> {
         self.require_open()?;
         let key = key.as_object()?;
         let name = self.name(&key.id)?;
-        let call = Call { name: Some(&name), bytes: key.size.unwrap_or(0), ..Call::default() };
+        let call = Call { name: Some(&name), deadline, ..Call::default() };
         let integrity = options.integrity.unwrap_or(self.options.integrity);
         self.call(call, |connection, deadline| {
             connection.push(&[b"GET", &name]);
             connection.send(deadline)?;
-            next_object(connection, key, integrity, deadline, &mut allocate)
+            next_object(connection, key, integrity, deadline, &mut *allocate)
         })
     }
 
@@ -198,19 +212,12 @@ impl RedisConnector {
         words
     }
 
-    /// Stores an object. Whether it did, where it was to do so only if there was none.
-    fn store(&self, key: &ObjectKey, object: &[u8], level: Option<Durability>, only_if_new: bool) -> Result<bool> {
+    /// Stores an object. Whether it did, where it was to do so only if there was none. `call` has the deadline, the durability,
+    /// and where to note what was lost.
+    fn store(&self, call: Call<'_>, key: &ObjectKey, object: &[u8], only_if_new: bool) -> Result<bool> {
         let name = self.name(&key.id)?;
-        let size = object.len() as u64;
         let writes = [Key::from(key.clone())];
-        let call = Call {
-            name: Some(&name),
-            bytes: size,
-            largest: size,
-            durability: level,
-            writes: &writes,
-            ..Call::default()
-        };
+        let call = Call { name: Some(&name), largest: object.len() as u64, writes: &writes, ..call };
         let conditions = self.conditions(only_if_new);
         let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
         self.call(call, |connection, deadline| {
@@ -225,13 +232,27 @@ impl RedisConnector {
     ///
     /// # Errors
     /// `AlreadyExists`. `false` if it has gone since.
-    fn is_same(&self, key: &ObjectKey, object: &[u8]) -> Result<bool> {
+    fn is_same(&self, deadline: Deadline, key: &ObjectKey, object: &[u8]) -> Result<bool> {
         let bare = ObjectKey::bare(key.id.clone()).into();
-        match self.get(&bare, &GetOptions::default())? {
+        match self.get_within(Some(deadline), &bare, &GetOptions::default())? {
             Some(found) if found == object => Ok(true),
             Some(_) => Err(Error::already_exists(&key.id)),
             None => Ok(false),
         }
+    }
+
+    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
+    fn get_within(&self, deadline: Option<Deadline>, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        let room = self.read_within(deadline, key, options, &mut Room::new)?;
+        // SAFETY: `read_within` has filled what it hands out, which is as large as it was asked for.
+        Ok(room.map(|room| unsafe { room.filled() }))
+    }
+
+    fn evict_within(&self, deadline: Option<Deadline>, key: &Key) -> Result<()> {
+        self.require_open()?;
+        let name = self.name(&key.as_object()?.id)?;
+        let call = Call { name: Some(&name), deadline, writes: std::slice::from_ref(key), ..Call::default() };
+        self.call(call, |connection, deadline| connection.ask(&[b"UNLINK", &name], deadline).map(drop))
     }
 }
 
@@ -278,10 +299,15 @@ impl Connector for RedisConnector {
     fn put(&self, object: Bytes, options: &PutOptions) -> Result<Key> {
         self.require_open()?;
         let key = self.key_of(ObjectId::random(), &object);
-        match self.store(&key, &object, self.level(options), false) {
+        let lost = RefCell::default();
+        let deadline = Some(self.deadline(object.len() as u64));
+        let call = Call { deadline, durability: self.level(options), lost: Some(&lost), ..Call::default() };
+        match self.store(call, &key, &object, false) {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(self.undo(Vec::new(), error)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Err(self.undo(Vec::new(), error, &lost.into_inner()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -291,11 +317,8 @@ impl Connector for RedisConnector {
         self.put_batch_while(objects, options, |_| {})
     }
 
-    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
-        let room = self.get_into(key, options, Room::new)?;
-        // SAFETY: `get_into` has filled what it hands out, which is as large as it was asked for.
-        Ok(room.map(|room| unsafe { room.filled() }))
+        self.get_within(None, key, options)
     }
 
     #[expect(unsafe_code, reason = "the length of buffers that were filled")]
@@ -314,10 +337,7 @@ impl Connector for RedisConnector {
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
-        self.require_open()?;
-        let name = self.name(&key.as_object()?.id)?;
-        let call = Call { name: Some(&name), writes: std::slice::from_ref(key), ..Call::default() };
-        self.call(call, |connection, deadline| connection.ask(&[b"UNLINK", &name], deadline).map(drop))
+        self.evict_within(None, key)
     }
 
     fn deferrable(&self) -> Option<&dyn Deferrable> {
@@ -383,9 +403,10 @@ impl Deferrable for RedisConnector {
         self.require_open()?;
         let key = key.as_object()?;
         key.require_same(&object, self.options.integrity)?;
-        let only_if_new = self.options.write_once;
+        let deadline = self.deadline(object.len() as u64);
+        let call = Call { deadline: Some(deadline), durability: self.level(options), ..Call::default() };
         for _ in 0..ROUNDS_OF_A_SET {
-            if self.store(key, &object, self.level(options), only_if_new)? || self.is_same(key, &object)? {
+            if self.store(call, key, &object, self.options.write_once)? || self.is_same(deadline, key, &object)? {
                 return Ok(());
             }
         }

@@ -128,11 +128,11 @@ impl Pool {
         if login.database != 0 {
             connection.ask(&[b"SELECT", login.database.to_string().as_bytes()], deadline)?;
         }
-        let server = Server::ask(&mut connection, deadline)?;
+        let (server, client) = Server::ask(&mut connection, deadline)?;
         if !options.sentinels.is_empty() && server.role == "slave" {
             return Err(Failure::io(std::io::Error::other("the sentinels still name a replica as the primary")));
         }
-        connection.know(server);
+        connection.know(server, client);
         Ok(connection)
     }
 

@@ -26,21 +26,44 @@ pub(super) struct Server {
     max_value: Option<u64>,
 }
 
+/// A connection as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    id: String,
+    /// After a restart, the id may be another's.
+    address: String,
+}
+
+impl Client {
+    fn from_info(info: &str) -> Option<Self> {
+        let field = |name: &str| Some(info.split(' ').find_map(|field| field.strip_prefix(name))?.to_owned());
+        Some(Self { id: field("id=")?, address: field("addr=")? })
+    }
+
+    /// The request that ends it, whatever it still has to say. It is no error if it has ended.
+    pub(super) fn to_kill(&self) -> [&[u8]; 6] {
+        [b"CLIENT", b"KILL", b"ID", self.id.as_bytes(), b"ADDR", self.address.as_bytes()]
+    }
+}
+
 impl Server {
-    /// Asks, in one round trip.
-    pub(super) fn ask(connection: &mut Connection, deadline: &Deadline) -> Result<Self, Failure> {
+    /// Asks, in one round trip, for itself and for what the connection is to it.
+    pub(super) fn ask(connection: &mut Connection, deadline: &Deadline) -> Result<(Self, Option<Client>), Failure> {
         connection.push(&[b"INFO"]);
         for name in ["appendfsync", "proto-max-bulk-len"] {
             connection.push(&[b"CONFIG", b"GET", name.as_bytes()]);
         }
+        connection.push(&[b"CLIENT", b"INFO"]);
         connection.send(deadline)?;
         let info = told(connection.any_reply(deadline)?)?;
         let appendfsync = told(connection.any_reply(deadline)?)?;
         let max_value = told(connection.any_reply(deadline)?)?;
+        // Older servers refuse that in their own ways.
+        let client = connection.any_reply(deadline)?;
         let mut server = Self::from_info(info.as_ref().and_then(Reply::text).unwrap_or_default());
         server.appendfsync = appendfsync.as_ref().and_then(setting).map(str::to_owned);
         server.max_value = max_value.as_ref().and_then(setting).and_then(|value| value.parse().ok());
-        Ok(server)
+        Ok((server, client.text().and_then(Client::from_info)))
     }
 
     fn from_info(info: &str) -> Self {
@@ -132,6 +155,14 @@ mod tests {
 
     const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\naof_enabled:1\r\nmaxmemory:1000\r\n\
                         maxmemory_policy:volatile-lru\r\n";
+
+    #[test]
+    fn a_connection_is_known_by_number_and_address() {
+        let client = Client::from_info("id=17 addr=127.0.0.1:5000 laddr=127.0.0.1:6379 fd=8 name= age=0\n").unwrap();
+        let words: [&[u8]; 6] = [b"CLIENT", b"KILL", b"ID", b"17", b"ADDR", b"127.0.0.1:5000"];
+        assert_eq!(client.to_kill(), words);
+        assert_eq!(Client::from_info("OK"), None);
+    }
 
     #[test]
     fn durability_follows_from_the_settings() {

@@ -5,13 +5,16 @@ use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with, sockopt,
+};
 
 use super::endpoint::Endpoint;
 use super::failure::{Cause, Failure};
@@ -37,12 +40,7 @@ impl Stream {
     pub(super) fn connect(endpoint: &Endpoint, deadline: &Deadline) -> Result<Self, Failure> {
         match endpoint {
             Endpoint::Tcp(host, port) => connect_tcp(host, *port, deadline).map(Self::Tcp),
-            Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path).map_err(Failure::io)?;
-                stream.set_read_timeout(Some(PART)).map_err(Failure::io)?;
-                stream.set_write_timeout(Some(PART)).map_err(Failure::io)?;
-                Ok(Self::Unix(stream))
-            }
+            Endpoint::Unix(path) => connect_unix(path, deadline).map(Self::Unix).map_err(Failure::before_sending),
         }
     }
 
@@ -52,11 +50,16 @@ impl Stream {
         let (Self::Tcp(stream), Endpoint::Tcp(host, _)) = (self, endpoint) else {
             return Err(Failure::before_sending(Cause::Protocol("TLS is for TCP only")));
         };
-        let mut secured = tls.over(stream, host)?;
-        while secured.is_handshaking() {
-            patiently(deadline, || secured.shake_hands()).map_err(Failure::before_sending)?;
+        let mut secured = Self::Tls(Box::new(tls.over(stream, host)?));
+        let is_shaking_hands = |stream: &Self| matches!(stream, Self::Tls(stream) if stream.is_handshaking());
+        while is_shaking_hands(&secured) {
+            let step = secured.patiently(PollFlags::IN, deadline, |stream| match stream {
+                Self::Tls(stream) => stream.shake_hands(),
+                _ => Ok(()),
+            });
+            step.map_err(Failure::before_sending)?;
         }
-        Ok(Self::Tls(Box::new(secured)))
+        Ok(secured)
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -86,8 +89,11 @@ impl Stream {
     /// Reads what is there, at least one byte, into the beginning of `memory`.
     pub(super) fn read(&mut self, memory: &mut [MaybeUninit<u8>], deadline: &Deadline) -> Result<usize, Cause> {
         // A server that sends a little all the time never makes us wait.
-        still_wanted(deadline)?;
-        let read = patiently(deadline, || match self {
+        let left = time_left(deadline)?;
+        if left < PART && !self.is_secured() && !self.is_ready(PollFlags::IN, left)? {
+            return Err(Cause::Deadline);
+        }
+        let read = self.patiently(PollFlags::IN, deadline, |stream| match stream {
             Self::Tcp(stream) => receive(stream, memory),
             Self::Unix(stream) => receive(stream, memory),
             #[cfg(feature = "redis-tls")]
@@ -101,13 +107,14 @@ impl Stream {
         let (with_head, rest) = body.split_at(body.len().min(CHUNK));
         self.write_parts(&mut [IoSlice::new(head), IoSlice::new(with_head)], deadline)?;
         for chunk in rest.chunks(CHUNK) {
-            still_wanted(deadline)?;
+            time_left(deadline)?;
             self.write_parts(&mut [IoSlice::new(chunk)], deadline)?;
         }
         #[cfg(feature = "redis-tls")]
-        if let Self::Tls(stream) = self {
-            patiently(deadline, || stream.flush())?;
-        }
+        self.patiently(PollFlags::OUT, deadline, |stream| match stream {
+            Self::Tls(stream) => stream.flush(),
+            _ => Ok(()),
+        })?;
         Ok(())
     }
 
@@ -115,7 +122,7 @@ impl Stream {
         let mut rest = parts;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let written = patiently(deadline, || match self {
+            let written = self.patiently(PollFlags::OUT, deadline, |stream| match stream {
                 Self::Tcp(stream) => stream.write_vectored(rest),
                 Self::Unix(stream) => stream.write_vectored(rest),
                 #[cfg(feature = "redis-tls")]
@@ -128,6 +135,35 @@ impl Stream {
         }
         Ok(())
     }
+
+    /// As the function of that name, without a last wait that ends behind the deadline.
+    fn patiently<T>(
+        &mut self,
+        ready: PollFlags,
+        deadline: &Deadline,
+        mut call: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> Result<T, Cause> {
+        loop {
+            match call(self) {
+                Err(cause) if is_not_yet(&cause) => {
+                    let left = time_left(deadline)?;
+                    if left < PART && !self.is_ready(ready, left)? {
+                        return Err(Cause::Deadline);
+                    }
+                }
+                done => return done.map_err(Cause::Io),
+            }
+        }
+    }
+
+    /// Whether there is something to read, or room to write, within that time.
+    fn is_ready(&self, ready: PollFlags, within: Duration) -> Result<bool, Cause> {
+        match wait(self.socket(), ready, within) {
+            Ok(is_ready) => Ok(is_ready),
+            Err(Errno::INTR) => Ok(true),
+            Err(errno) => Err(Cause::Io(errno.into())),
+        }
+    }
 }
 
 fn receive(socket: impl AsFd, memory: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
@@ -139,17 +175,28 @@ fn receive(socket: impl AsFd, memory: &mut [MaybeUninit<u8>]) -> io::Result<usiz
 fn patiently<T>(deadline: &Deadline, mut call: impl FnMut() -> io::Result<T>) -> Result<T, Cause> {
     loop {
         match call() {
-            Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                still_wanted(deadline)?;
+            Err(cause) if is_not_yet(&cause) => {
+                time_left(deadline)?;
             }
             done => return done.map_err(Cause::Io),
         }
     }
 }
 
-fn still_wanted(deadline: &Deadline) -> Result<(), Cause> {
+fn is_not_yet(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Never nothing: then the time is up.
+fn time_left(deadline: &Deadline) -> Result<Duration, Cause> {
     interrupt::check().map_err(Cause::Final)?;
-    if deadline.has_passed() { Err(Cause::Deadline) } else { Ok(()) }
+    let left = deadline.remaining();
+    if left.is_zero() { Err(Cause::Deadline) } else { Ok(left) }
+}
+
+fn wait(socket: impl AsFd, ready: PollFlags, within: Duration) -> Result<bool, Errno> {
+    let within = Timespec::try_from(within).map_err(|_| Errno::INVAL)?;
+    Ok(poll(&mut [PollFd::new(&socket, ready)], Some(&within))? > 0)
 }
 
 /// Tries the addresses of the host one after the other.
@@ -178,7 +225,7 @@ fn resolve(host: &str, port: u16, deadline: &Deadline) -> Result<Vec<SocketAddr>
         let _ = sender.send(found);
     };
     thread::Builder::new().name("crossdock-resolve".to_owned()).spawn(ask).map_err(Failure::io)?;
-    let found = patiently(deadline, || match receiver.recv_timeout(PART) {
+    let found = patiently(deadline, || match receiver.recv_timeout(PART.min(deadline.remaining())) {
         Ok(found) => found,
         Err(mpsc::RecvTimeoutError::Timeout) => Err(io::ErrorKind::WouldBlock.into()),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(io::Error::other("the resolver has ended")),
@@ -216,14 +263,29 @@ fn connect_to(address: &SocketAddr, deadline: &Deadline) -> Result<TcpStream, Ca
 }
 
 fn wait_for_connection(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Cause> {
-    let part = Timespec { tv_sec: 0, tv_nsec: i64::from(PART.subsec_nanos()) };
-    patiently(deadline, || {
-        let mut polled = [PollFd::new(socket, PollFlags::OUT)];
-        match poll(&mut polled, Some(&part))? {
-            0 => Err(io::ErrorKind::WouldBlock.into()),
-            _ => Ok(()),
-        }
+    patiently(deadline, || match wait(socket, PollFlags::OUT, deadline.remaining().min(PART))? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WouldBlock.into()),
     })?;
     let outcome = sockopt::socket_error(socket).map_err(|errno| Cause::Io(errno.into()))?;
     outcome.map_err(|errno| Cause::Io(errno.into()))
+}
+
+/// A server that does not accept would make us wait without end: nothing tells when a unix socket can be connected.
+fn connect_unix(path: &Path, deadline: &Deadline) -> Result<UnixStream, Cause> {
+    let open = || {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let stream = UnixStream::from(socket);
+        stream.set_read_timeout(Some(PART))?;
+        Ok((stream, SocketAddrUnix::new(path)?))
+    };
+    let (stream, address) = open().map_err(Cause::Io)?;
+    patiently(deadline, || {
+        // Zero would be for ever.
+        let part = PART.min(deadline.remaining()).max(Duration::from_millis(1));
+        stream.set_write_timeout(Some(part))?;
+        Ok(connect(&stream, &address)?)
+    })?;
+    stream.set_write_timeout(Some(PART)).map_err(Cause::Io)?;
+    Ok(stream)
 }
