@@ -62,6 +62,7 @@ impl Attempts {
     }
 
     /// The deadline was extended.
+    #[cfg(feature = "redis")]
     pub(crate) fn until(&mut self, deadline: Deadline) {
         self.deadline = deadline;
     }
