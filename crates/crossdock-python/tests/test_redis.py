@@ -28,6 +28,7 @@ from crossdock.exceptions import (
 from servers import Redis, eventually, options, shared
 
 OBJECT = bytes(range(256)) * 4
+UUID = str(uuid.uuid5(uuid.NAMESPACE_URL, 'crossdock'))
 
 
 @pytest.fixture()
@@ -82,11 +83,11 @@ def test_keys_are_named_tuples(connector: RedisConnector) -> None:
         RedisKey('x'),
         RedisKey(''),
         RedisKey('*'),
-        RedisKey(str(uuid.uuid4()).upper()),
-        RedisKey(f'{uuid.uuid4()}\r\nFLUSHALL'),
-        RedisKey(str(uuid.uuid4()), -1),
-        RedisKey(str(uuid.uuid4()), 1, 'x'),
-        FileKey(str(uuid.uuid4())),
+        RedisKey(UUID.upper()),
+        RedisKey(f'{UUID}\r\nFLUSHALL'),
+        RedisKey(UUID, -1),
+        RedisKey(UUID, 1, 'x'),
+        FileKey(UUID),
         (),
         7,
         'key',
