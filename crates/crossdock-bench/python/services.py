@@ -333,7 +333,7 @@ class Buckets:
             seconds = take_turns(works, min(15, bench.plan.rounds), 1)
             theirs, usual, at_once = seconds.values()
             bench.rows.append(timed(group, f'{operation}, {what}, all at the same time', theirs, at_once, 1))
-            bench.rows.append(timed(group, f'{operation}, {what}, ours 8 at a time as usual', theirs, usual, None))
+            bench.rows.append(timed(group, f'{operation}, {what}, ours 32 at a time as usual', theirs, usual, None))
         self._ours.close(clear=True)
         self._ours_at_once.close()
         self._loop.close()

@@ -54,7 +54,7 @@ class ObjectStoreConnector(StoredBase[ObjectStoreKey], Managed):
         multipart_threshold: From which size on an object goes and comes in parts: bytes, or a string such as `'16 MiB'`,
             which is the default.
         part_size: The size of a part, likewise, from 5 MiB to 5 GiB. Default 8 MiB.
-        concurrency: How many requests one call makes at the same time, from 1 to 256. Default 8.
+        concurrency: How many requests one call makes at the same time, from 1 to 256. Default 32.
         deadline: How long a call may take, retries included, and a second more for each 8 MiB that it moves: seconds, or a
             string such as `'500ms'`. Default 15.
         retries: How often a request is repeated where that may help, from 0 to 100. Default 3.

@@ -55,7 +55,7 @@ impl ObjectStoreOptions {
             conditional_put: true,
             multipart_threshold: 16 << 20,
             part_size: 8 << 20,
-            concurrency: 8,
+            concurrency: 32,
             retries: 3,
             deadline: Duration::from_secs(15),
             clear: false,
@@ -126,7 +126,7 @@ impl ObjectStoreOptions {
         self
     }
 
-    /// How many requests one call makes at the same time, from 1 to 256. Default 8.
+    /// How many requests one call makes at the same time, from 1 to 256. Default 32.
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
