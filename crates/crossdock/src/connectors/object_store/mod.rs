@@ -169,7 +169,8 @@ impl ObjectStoreConnector {
     fn reach(&self, doing: &str, bytes: u64) -> Result<Call> {
         let doing = format!("{doing} {}", self.place.named);
         let call = Call::new(self.engine()?, self.options.deadline, self.options.retries, bytes, doing);
-        let no_credentials = "; no credentials were given, so this machine's role was asked for some";
+        let no_credentials = "; no credentials were given, so this machine's role was asked for some: set AWS_ACCESS_KEY_ID and \
+                              AWS_SECRET_ACCESS_KEY, or access_key_id and secret_access_key (~/.aws is not read)";
         Ok(if self.place.asks_for_credentials { call.hinting(no_credentials) } else { call })
     }
 
