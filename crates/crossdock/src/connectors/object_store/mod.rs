@@ -60,7 +60,7 @@ const LONGEST_ID: usize = 128;
 /// - **WebDAV** servers know neither conditions nor parts, and may show an object while it is being written: so there are no keys
 ///   before their objects.
 /// - **Leftovers.** Who is killed in the middle of a large put leaves an upload that nobody sees and everybody pays for.
-///   [`gc`](Connector::gc) aborts those of S3; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) does so for S3 and
+///   [`gc`](Connector::gc) aborts those of S3, where the server lists them; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) does so for S3 and
 ///   Google Cloud Storage without being asked. Azure forgets them after a week.
 ///
 /// ```no_run

@@ -227,7 +227,7 @@ impl RedisOptions {
         self
     }
 
-    /// The password of the sentinels, where it is not that of the servers: a reference.
+    /// The password of the sentinels: a reference. Default: they have none.
     ///
     /// # Errors
     /// `InvalidConfig` for one that is no reference.
