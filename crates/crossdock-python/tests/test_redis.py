@@ -366,6 +366,10 @@ def test_there_are_other_ways_to_say_where_the_server_is(given: dict[str, Any], 
         ({}, 'server is missing'),
         ({'hostname': ''}, 'hostname: it is empty'),
         ({'hostname': 'h', 'port': 0}, 'port: must be from 1 to 65535'),
+        ({'hostname': 'h:6379'}, 'hostname must be the name or the address of a host; write its port as port'),
+        ({'hostname': '[::1]'}, 'an address of IPv6 without brackets'),
+        ({'hostname': 'h', 'deadline': 0}, 'deadline must be more than 0'),
+        ({'unix_socket': 'redis.sock'}, 'unix_socket must be an absolute path'),
         ({'hostname': 'h', 'port': 70_000}, 'port: must be from 1 to 65535'),
         ({'hostname': 'h', 'port': '6379'}, 'port: must be a whole number'),
         ({'port': 6379}, 'port: it goes with hostname'),
@@ -429,6 +433,26 @@ def test_classes_derived_from_ours_work() -> None:
 
 
 CANARY = 's3cret-canary'
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        {'password': CANARY, 'hostname': 'h'},
+        {'url': f'redis://:{CANARY}@h'},
+        {'hostname': f'redis://:{CANARY}@h'},
+        {'hostname': f':{CANARY}@h'},
+        {'hostname': f':{CANARY}@${{env:HOST}}'},
+        {'unix_socket': f'unix://:{CANARY}@/run/redis.sock'},
+        {'sentinels': ['h', f'redis://:{CANARY}@h:26379'], 'sentinel_service': 's'},
+        {'sentinels': [f':{CANARY}@h:26379'], 'sentinel_service': 's'},
+    ],
+    ids=repr,
+)
+def test_a_password_is_refused_wherever_it_stands_and_not_shown(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfigError) as raised:
+        RedisConnector(**given)
+    assert CANARY not in f'{raised.value!r} {raised.value}'
 
 
 def secret_ways(server: Redis, place: pathlib.Path) -> dict[str, dict[str, Any]]:

@@ -120,17 +120,26 @@ impl Store {
         drop(progress);
         // By the policies: what is skipped after too many failures could not take it either.
         let verdicts = self.multi.explain(Some(size as u64), &self.options).verdicts;
-        let expected = verdicts.into_iter().find(|verdict| verdict.accepts).map(|verdict| verdict.connector);
         let key = stored.map_err(|error| Failure::from(error).context(format_args!("this was {}", shown(&name))))?;
         // A fallback or a nested connector may have led there.
         if self.setup.forgets_object(&key) {
             return Err(will_be_forgotten(&key.connector_name));
         }
-        if let Some(expected) = expected.filter(|expected| *expected != key.connector_name) {
-            let (from, to, name) = (&*expected, &*key.connector_name, shown(&name));
-            output::warn(self.format, &format!("connector {from:?} could not take {name}; it went to {to:?} instead"));
+        let accepting = verdicts.iter().filter(|verdict| verdict.accepts).map(|verdict| &*verdict.connector);
+        for passed in accepting.take_while(|connector| *connector != &*key.connector_name) {
+            let (name, why, to) = (shown(&name), self.last_error(passed), &*key.connector_name);
+            output::warn(
+                self.format,
+                &format!("connector {passed:?} could not take {name}{why}; it went to {to:?} instead"),
+            );
         }
         self.announce(&key, size, &name).map_err(|cause| self.take_back(&key, &name, &cause))
+    }
+
+    /// Why the last put failed there, in brackets, if that is known.
+    fn last_error(&self, connector: &str) -> String {
+        let health = self.multi.health().into_iter().find(|(name, _)| **name == *connector);
+        health.and_then(|(_, health)| health.last_error).map_or_else(String::new, |why| format!(" ({why})"))
     }
 
     fn announce(&self, key: &MultiKey, size: usize, name: &Path) -> io::Result<()> {

@@ -14,7 +14,7 @@ use crossdock::{
     Bytes, Connector, ConnectorExt, Deferrable, ErrorKind, GetOptions, Key, KeyHint, MultiConnector, ObjectKey, Policy,
     PutOptions, interrupt,
 };
-use crossdock_servers::{Aof, LossyProxy, Redis, RedisSentinel, Reply, SentinelOptions};
+use crossdock_servers::{Aof, LossyProxy, Redis, RedisSentinel, Reply, SentinelOptions, Tls};
 use libtest_mimic::Trial;
 
 use crate::common::{CLUSTER, Outcome, SHARED, hurried, kind_of, open, options, start};
@@ -35,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
         ("a_server_that_trickles", a_server_that_trickles),
         ("hosts_that_do_not_exist", hosts_that_do_not_exist),
+        ("what_does_not_fit_the_server_is_said", what_does_not_fit_the_server_is_said),
         ("a_unix_socket_where_nobody_accepts", a_unix_socket_where_nobody_accepts),
         ("sizes_in_keys_give_no_time", sizes_in_keys_give_no_time),
         ("a_set_that_reads_what_is_there_has_one_deadline", a_set_that_reads_what_is_there_has_one_deadline),
@@ -326,6 +327,28 @@ fn hosts_that_do_not_exist() -> Outcome {
     let missing = open(&RedisOptions::unix_socket("/no/such/socket").retries(0)).put_bytes("object").unwrap_err();
     assert!(missing.to_string().contains("/no/such/socket"), "{missing}");
     assert!(SHARED.command(&["PING"]).is_ok());
+    Ok(())
+}
+
+/// The mistakes that are made most when a config is written.
+fn what_does_not_fit_the_server_is_said() -> Outcome {
+    let server = start(&Servers::new().tls(Tls::Only));
+    let secured = RedisOptions::new("127.0.0.1", server.tls_address().ok_or("it speaks TLS")?.port()).retries(0);
+    let plain = || hurried(&SHARED);
+    let address = SHARED.address().to_string();
+    let mistakes = [
+        (plain().database(1_000_000), ErrorKind::Unavailable, "choose a lower database"),
+        (plain().cluster(true), ErrorKind::Unavailable, "leave cluster out"),
+        (RedisOptions::sentinels([&*address], "primary")?.retries(0), ErrorKind::Unavailable, "it is no sentinel"),
+        (plain().tls().deadline(Duration::from_millis(300)), ErrorKind::Timeout, "look whether it speaks TLS"),
+        (secured.clone(), ErrorKind::Unavailable, "whether it wants TLS"),
+        (secured.tls(), ErrorKind::Unavailable, "trust its authority with tls_ca_file"),
+    ];
+    for (options, kind, says) in mistakes {
+        let refused = open(&options).put_bytes("object").unwrap_err();
+        assert_eq!(refused.kind(), kind, "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
     Ok(())
 }
 

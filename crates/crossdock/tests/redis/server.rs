@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossdock::config::{Config, Reference};
-use crossdock::connectors::{LocalOptions, RedisOptions};
+use crossdock::connectors::{LocalOptions, RedisConnector, RedisOptions};
 use crossdock::{
     Bytes, CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GetOptions, Key, KeyHint,
     MultiConnector, ObjectKey, Policy, PutOptions, Registry,
@@ -264,6 +264,16 @@ fn passwords_are_checked_and_never_shown() -> Outcome {
         assert!(refused.to_string().contains(&server.address().to_string()), "{refused}");
     }
     assert!(hurried(&server).password(Reference::literal("s3cret")).is_err());
+    let misplaced = RedisOptions::sentinels([":s3cret@localhost:26379"], "primary").unwrap_err();
+    assert!(!misplaced.to_string().contains("s3cret"), "{misplaced}");
+    for options in [
+        RedisOptions::new("redis://:s3cret@localhost", 6379),
+        RedisOptions::unix_socket("unix://:s3cret@/run/redis.sock"),
+    ] {
+        let refused = RedisConnector::attach(&options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
     let refused = Config::from_text("[connectors.a]\ntype = \"redis\"\nurl = \"redis://:s3cret@localhost\"\n")
         .and_then(|config| Registry::builtin().connect(&config))
         .unwrap_err();

@@ -133,14 +133,15 @@ impl ObjectStoreOptions {
         self
     }
 
-    /// How often a request is repeated where that may help. Default 3.
+    /// How often a request is repeated where that may help. 0 for never; default 3.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How long one call may take with all its retries, besides a second for each 8 MiB that it moves. Default 15 s.
+    /// How long one call may take with all its retries, besides a second for each 8 MiB that it moves. More than 0; default 15
+    /// seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -272,6 +273,9 @@ impl ObjectStoreOptions {
             if !(least..=LARGEST_PART).contains(&size) {
                 return Err(Wrong::Field(field, format!("must be from {least} to {LARGEST_PART} bytes")));
             }
+        }
+        if self.deadline.is_zero() {
+            return Err(Wrong::Field("deadline", "must be more than 0; leave it out for 15 seconds".to_owned()));
         }
         if self.concurrency == 0 || self.concurrency > MOST_AT_ONCE as usize {
             return Err(Wrong::Field("concurrency", format!("must be from 1 to {MOST_AT_ONCE}")));

@@ -66,6 +66,10 @@ impl Place {
         let endpoint = find("endpoint").or_else(|| find("base_url")).map(parse_endpoint).transpose()?;
         let asked = endpoint.as_ref().unwrap_or(&url);
         let client = client_settings(service, &options, &resolved, asked)?;
+        if service == Service::S3 && find("access_key_id").is_some() != find("secret_access_key").is_some() {
+            let why = "access_key_id and secret_access_key go together; give both, here or in the environment";
+            return Err(Wrong::Field("options", why.to_owned()).into());
+        }
         let is_plain = asked.scheme() == "http";
         let named = named(&options, endpoint.as_ref());
         let conditional = options.conditional_put && service != Service::Http;
@@ -239,7 +243,7 @@ fn unknown(name: &str) -> Error {
 
 /// What the crate says of options that it does not take. It shows a value only where it is neither a number nor a secret.
 fn refused(cause: &object_store::Error) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("the store refuses these options: {cause}"))
+    Error::new(ErrorKind::InvalidConfig, format!("the store refuses these options: {cause}; correct them"))
 }
 
 fn parse_url(url: &Reference) -> Result<Url> {
@@ -262,7 +266,7 @@ fn parse_url(url: &Reference) -> Result<Url> {
 /// The crate would panic at an endpoint that is none.
 fn parse_endpoint(text: &str) -> Result<Url> {
     let wrong = |why: &str| Error::from(Wrong::Option("endpoint".to_owned(), why.to_owned()));
-    let url = Url::parse(text).map_err(|cause| wrong(&format!("is no URL: {cause}")))?;
+    let url = Url::parse(text).map_err(|_| wrong("is no URL; write one such as https://s3.example.org"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("must begin with http:// or https:// and name a host"));
     }

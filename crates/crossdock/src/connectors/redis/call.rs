@@ -207,8 +207,11 @@ impl RedisConnector {
             Cause::Deadline => {
                 (ErrorKind::Timeout, true, "look whether it is stopped or overloaded, or raise deadline")
             }
+            Cause::Handshake => {
+                (ErrorKind::Timeout, true, "look whether it speaks TLS at that port, or raise deadline")
+            }
             Cause::Refused(refusal) => (refusal.kind(), refusal.may_pass(), refusal.advice()),
-            _ => (ErrorKind::Unavailable, true, "check that it runs and can be reached from this host"),
+            _ => (ErrorKind::Unavailable, true, cause.advice(self.options.tls.is_some())),
         };
         let server = match &course.node {
             Some(node) => self.options.shown_node(node),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedisConnector;
 use super::endpoint::Endpoint;
-use super::url::{PORT, Url, is_hidden};
+use super::url::{PORT, Url, host_mistake, is_absolute, is_hidden};
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
 use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
@@ -126,7 +126,8 @@ impl RedisOptions {
     pub fn sentinels<'a>(addresses: impl IntoIterator<Item = &'a str>, service: &str) -> Result<Self> {
         let read = |address: &str| {
             Endpoint::parse(address, SENTINEL_PORT)
-                .ok_or_else(|| invalid(format!("{address:?} is no address of a sentinel, which looks like host:26379")))
+                .filter(|endpoint| matches!(endpoint, Endpoint::Tcp(host, _) if host_mistake(host).is_none()))
+                .ok_or_else(|| invalid("one of these is no address of a sentinel, which looks like host:26379"))
         };
         let sentinels = addresses.into_iter().map(read).collect::<Result<Vec<_>>>()?;
         if sentinels.is_empty() {
@@ -226,7 +227,7 @@ impl RedisOptions {
         self
     }
 
-    /// The password of the sentinels, where it is not that of the servers: a reference.
+    /// The password of the sentinels: a reference. Default: they have none.
     ///
     /// # Errors
     /// `InvalidConfig` for one that is no reference.
@@ -264,23 +265,27 @@ impl RedisOptions {
         self
     }
 
-    /// How long a call may take, retries included; a second more for each 8 MiB that it moves. Default 15 seconds.
+    /// How long a call may take, retries included, and a second more for each 8 MiB that it moves. More than 0; default 15
+    /// seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How often a call is tried again within its deadline, where nothing was written. Default 3.
+    /// How often a call is tried again within its deadline, where nothing was written. 0 for never; default 3.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// What contradicts itself.
+    /// What contradicts itself, or cannot be.
     pub(super) fn validate(&self) -> Result<()> {
-        let wrong = if self.cluster && self.database != 0 {
+        self.validate_place()?;
+        let wrong = if self.deadline.is_zero() {
+            "deadline must be more than 0; leave it out for 15 seconds"
+        } else if self.cluster && self.database != 0 {
             "a cluster has database 0 only; leave database out"
         } else if self.cluster && !self.sentinels.is_empty() {
             "a cluster has no sentinels; choose one of the two"
@@ -302,6 +307,18 @@ impl RedisOptions {
             return Ok(());
         };
         Err(invalid(wrong))
+    }
+
+    /// A URL where something else is wanted would take its password into configs and messages: no part of it is shown.
+    fn validate_place(&self) -> Result<()> {
+        let mistake = match &self.place {
+            Place::Host(host, _) => host_mistake(host.as_str()).map(|what| format!("hostname {what}")),
+            Place::Unix(path) if !is_absolute(path.as_str()) => {
+                Some("unix_socket must be an absolute path, such as /run/redis.sock".to_owned())
+            }
+            Place::Unix(_) | Place::Hidden(_) | Place::Sentinels => None,
+        };
+        mistake.map_or(Ok(()), |mistake| Err(invalid(mistake)))
     }
 
     /// Where the server is and who we are, here and now.

@@ -182,7 +182,7 @@ impl Pool {
                 Ok(None) => failed = Failure::io(std::io::Error::other(format!("no sentinel knows {service:?}"))),
                 Err(Failure { cause: cause @ Cause::Final(_), .. }) => return Err(Failure::before_sending(cause)),
                 // One that keeps silent does not stand for the server.
-                Err(Failure { cause: Cause::Deadline, .. }) if !deadline.has_passed() => {
+                Err(Failure { cause: Cause::Deadline | Cause::Handshake, .. }) if !deadline.has_passed() => {
                     failed = Failure::io(std::io::Error::other(format!("the sentinel {sentinel} does not answer")));
                 }
                 Err(Failure { cause, .. }) => failed = Failure::before_sending(cause),

@@ -115,9 +115,9 @@ impl Server {
         let persistence = match (self.aof, self.appendfsync.as_deref()) {
             (Some(true), Some(_)) => None,
             (Some(true), None) => Some("it does not tell appendfsync, so at most \"process\" is promised"),
-            (Some(false), _) => Some(
-                "it writes no append-only file: its objects do not survive a restart of the server; set appendonly yes",
-            ),
+            (Some(false), _) => {
+                Some("it writes no append-only file: objects may be lost when the server restarts; set appendonly yes")
+            }
             (None, _) => Some("it does not tell whether its objects survive a restart of the server"),
         };
         warnings.extend(persistence.map(str::to_owned));

@@ -59,7 +59,10 @@ impl Stream {
                 Self::Tls(stream) => stream.shake_hands(),
                 _ => Ok(()),
             });
-            step.map_err(Failure::before_sending)?;
+            step.map_err(|cause| match cause {
+                Cause::Deadline => Failure::before_sending(Cause::Handshake),
+                cause => Failure::before_sending(cause),
+            })?;
         }
         Ok(secured)
     }
