@@ -390,6 +390,37 @@ fn checks_of_remote_connectors_run_at_the_same_time() {
 }
 
 #[test]
+fn a_check_tells_of_what_it_had_to_leave_behind() {
+    let check = |faults: &[(Operation, Effect)]| {
+        let connector = faulty();
+        faults.iter().for_each(|(operation, effect)| connector.inject(*operation, *effect));
+        (Checkup::of(&*connector).unwrap_err(), used(&connector) != EMPTY)
+    };
+    let (unavailable, corrupt) = (Effect::Fail(ErrorKind::Unavailable), Effect::Fail(ErrorKind::Corrupt));
+    let (error, is_left) = check(&[(Operation::Evict, unavailable)]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Unavailable, 1, true));
+    assert!(error.message().contains("the object of the check is left"), "{error}");
+    let (error, is_left) = check(&[(Operation::Get, corrupt), (Operation::Evict, unavailable)]);
+    assert_eq!(
+        (error.kind(), error.keys().len(), is_left),
+        (ErrorKind::Corrupt, 1, true),
+        "the first that failed leads"
+    );
+    let (error, is_left) = check(&[(Operation::Put, Effect::HalfDone(ErrorKind::Ambiguous))]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Ambiguous, 1, true));
+    let (error, is_left) = check(&[(Operation::Get, corrupt)]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Corrupt, 0, false));
+}
+
+#[test]
+fn a_check_that_nobody_wants_any_more_leaves_nothing() {
+    let connector = Contrary::default();
+    let error = interrupt::scope(|| true, || Checkup::of(&connector)).unwrap_err();
+    assert_eq!((error.kind(), error.keys().len()), (ErrorKind::Interrupted, 0));
+    assert_eq!(format!("{:?}", connector.inner), EMPTY);
+}
+
+#[test]
 fn undoing_waits_once_for_a_connector_that_cannot_be_reached() {
     let (first, second, multi) = two(small());
     second.inject(Operation::PutBatch, Effect::Fail(ErrorKind::Full));
@@ -494,6 +525,7 @@ impl Connector for Contrary {
     }
 
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        interrupt::check()?;
         self.inner.get(key, options)
     }
 
