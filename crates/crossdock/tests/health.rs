@@ -341,6 +341,16 @@ fn a_batch_passes_a_skipped_connector_as_a_put_does() {
 }
 
 #[test]
+fn a_share_that_probes_goes_there_whole() {
+    let (first, _, multi, hand) = open(falls_back());
+    first.heal();
+    hand.advance(10);
+    let keys = multi.put_batch(&objects(&["a", "b", "c"]), &PutOptions::new()).unwrap();
+    assert!(keys.iter().all(|key| &*key.connector_name == "first"), "{keys:?}");
+    assert_eq!((first.calls(Operation::PutBatch), state(&multi, 0)), (1, HealthState::Closed));
+}
+
+#[test]
 fn a_batch_without_a_route_is_no_probe() {
     let (only, hand) = (faulty(), Hand::default());
     let small = touchy().max_size_bytes(3).build().unwrap();
