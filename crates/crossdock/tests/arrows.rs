@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("router", &["health", "policy"]),
     ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
-    ("connector", &["config", "error", "key", "options"]),
+    ("connector", &["config", "error", "interrupt", "key", "options"]),
     ("usage", &["error", "interrupt", "key"]),
     ("integrity", &["error", "key", "options"]),
     (
