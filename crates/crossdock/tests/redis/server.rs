@@ -20,6 +20,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     crate::common::trials(&[
         ("on_the_wire_it_is_as_proxystore_has_it", on_the_wire_it_is_as_proxystore_has_it),
         ("durability_follows_from_the_server", durability_follows_from_the_server),
+        (
+            "a_server_that_does_not_sync_while_it_rewrites_its_file",
+            a_server_that_does_not_sync_while_it_rewrites_its_file,
+        ),
         ("an_evicting_server_promises_nothing", an_evicting_server_promises_nothing),
         ("what_is_too_large_is_refused_before_it_is_sent", what_is_too_large_is_refused_before_it_is_sent),
         ("a_full_server", a_full_server),
@@ -94,6 +98,17 @@ fn durability_follows_from_the_server() -> Outcome {
         assert_eq!(demanding.put_bytes("object").is_ok(), most == Some(Durability::Host));
         assert_eq!(demanding.put_batch(&["object".into()], &PutOptions::new()).is_ok(), most == Some(Durability::Host));
     }
+    Ok(())
+}
+
+fn a_server_that_does_not_sync_while_it_rewrites_its_file() -> Outcome {
+    let server = start(&Servers::new().aof(Aof::Always).set("no-appendfsync-on-rewrite", "yes"));
+    let redis = open(&options(&server));
+    let put = |level| redis.put("object".into(), &PutOptions::new().durability(level));
+    put(Durability::Process)?;
+    let refused = put(Durability::Host).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("no-appendfsync-on-rewrite"), "{refused}");
     Ok(())
 }
 
