@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossdock::config::{Config, Reference};
-use crossdock::connectors::{LocalOptions, RedisOptions};
+use crossdock::connectors::{LocalOptions, RedisConnector, RedisOptions};
 use crossdock::{
     Bytes, CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GetOptions, Key, KeyHint,
     MultiConnector, ObjectKey, Policy, PutOptions, Registry,
@@ -35,6 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("objects_that_may_be_replaced", objects_that_may_be_replaced),
         ("passwords_are_checked_and_never_shown", passwords_are_checked_and_never_shown),
         ("what_servers_repeat_is_never_shown", what_servers_repeat_is_never_shown),
+        ("a_user_without_a_password", a_user_without_a_password),
+        ("limits_that_make_no_sense", limits_that_make_no_sense),
         ("who_is_trusted", who_is_trusted),
         ("a_whole_url_behind_a_reference", a_whole_url_behind_a_reference),
         ("batches_larger_than_any_buffer", batches_larger_than_any_buffer),
@@ -284,6 +286,37 @@ fn passwords_are_checked_and_never_shown() -> Outcome {
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
     assert!(refused.to_string().contains("line 3") && !refused.to_string().contains("s3cret"), "{refused}");
+    Ok(())
+}
+
+/// Who is named is who we are, or the server says no: never somebody else.
+fn a_user_without_a_password() -> Outcome {
+    let server = start(&Servers::new().set("user", "worker on nopass ~* +@all"));
+    let redis = open(&options(&server).username(Reference::literal("worker")));
+    redis.put_bytes("object")?;
+    let clients = server.command(&["CLIENT", "LIST"])?.text();
+    assert!(clients.contains("user=worker"), "{clients}");
+    let refused = open(&options(&server).username(Reference::literal("nobody"))).put_bytes("object").unwrap_err();
+    assert!(refused.to_string().contains("WRONGPASS"), "{refused}");
+    Ok(())
+}
+
+fn limits_that_make_no_sense() -> Outcome {
+    let at = || RedisOptions::new("127.0.0.1", 1);
+    for (options, word) in [
+        (at().deadline(Duration::ZERO), "deadline"),
+        (at().ttl(Duration::ZERO), "ttl"),
+        (at().ttl(Duration::MAX), "ttl"),
+    ] {
+        let refused = RedisConnector::attach(&options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+        assert!(refused.to_string().contains(word), "{refused}");
+    }
+    // Centuries are fine.
+    let long = options(&SHARED).ttl(Duration::from_secs(86_400 * 365 * 1000));
+    let redis = open(&long.prefix("long:"));
+    let key = redis.put_bytes("object")?;
+    assert_eq!(redis.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
     Ok(())
 }
 

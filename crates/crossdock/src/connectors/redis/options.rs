@@ -15,6 +15,8 @@ use crate::options::{Durability, Integrity};
 /// How long a call may take unless the options say otherwise; more where it moves many bytes.
 const DEADLINE: Duration = Duration::from_secs(15);
 const RETRIES: u32 = 3;
+/// Of 365 days each. Servers count milliseconds since 1970 in 64 bits.
+const LONGEST_TTL: Duration = Duration::from_secs(10_000 * 365 * 86_400);
 /// The port of a sentinel where none is given.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -286,6 +288,10 @@ impl RedisOptions {
             "a cluster has no sentinels; choose one of the two"
         } else if self.ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
             "ttl must be at least a millisecond; leave it out to keep objects until they are evicted"
+        } else if self.ttl.is_some_and(|ttl| ttl > LONGEST_TTL) {
+            "ttl must be at most 10,000 years; leave it out to keep objects until they are evicted"
+        } else if self.deadline.is_zero() {
+            "deadline is 0, within which no server answers; give at least a few milliseconds, or leave it out"
         } else if self.durability == Some(Durability::Backend) {
             "durability \"backend\" is more than Redis promises; ask for \"host\""
         } else if self.tls.as_ref().is_some_and(|tls| tls.cert_file.is_some() != tls.key_file.is_some()) {
