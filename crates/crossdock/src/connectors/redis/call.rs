@@ -170,7 +170,13 @@ impl RedisConnector {
     /// Whether to try again, now that the wait for that is over.
     fn goes_on(&self, pool: &Pool, failure: &Failure, course: &mut Course) -> bool {
         match failure.next() {
-            Next::Stop => false,
+            Next::Stop => {
+                if matches!(failure.cause, Cause::Deadline) {
+                    // Another node may have taken over from one that is silent: the next call looks.
+                    pool.forget();
+                }
+                false
+            }
             Next::Redirect { to, asking } => {
                 let asked = course.node.clone().or_else(|| self.options.login().ok().map(|login| login.endpoint));
                 course.redirect = asked.and_then(|asked| redirected(&to, &asked)).map(|node| (node, asking));

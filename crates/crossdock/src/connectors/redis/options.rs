@@ -44,6 +44,8 @@ pub struct RedisOptions {
     pub(super) prefix: Reference,
     pub(super) ttl: Option<Duration>,
     pub(super) cluster: bool,
+    /// Those of a cluster that are asked for the others, if there are several.
+    pub(super) nodes: Vec<Endpoint>,
     pub(super) sentinels: Vec<Endpoint>,
     pub(super) sentinel_service: Option<String>,
     pub(super) sentinel_password: Option<Reference>,
@@ -64,6 +66,8 @@ pub(super) enum Place {
     Hidden(Reference),
     /// The sentinels know.
     Sentinels,
+    /// Any node of the cluster knows.
+    Nodes,
 }
 
 /// What encryption trusts, and whom it shows.
@@ -140,6 +144,22 @@ impl RedisOptions {
         Ok(options)
     }
 
+    /// A cluster with nodes at `addresses` (`host:port`): the first that answers tells of the others.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for what is no address.
+    pub fn nodes<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let read = |address: &str| {
+            Endpoint::parse(address, PORT)
+                .ok_or_else(|| invalid(format!("{address:?} is no address of a node, which looks like host:6379")))
+        };
+        let nodes = addresses.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        if nodes.is_empty() {
+            return Err(invalid("there are no nodes; name some, as host:6379"));
+        }
+        Ok(Self { nodes, cluster: true, ..Self::at(Place::Nodes) })
+    }
+
     fn at(place: Place) -> Self {
         Self {
             place,
@@ -150,6 +170,7 @@ impl RedisOptions {
             prefix: Reference::literal(""),
             ttl: None,
             cluster: false,
+            nodes: Vec::new(),
             sentinels: Vec::new(),
             sentinel_service: None,
             sentinel_password: None,
@@ -329,8 +350,8 @@ impl RedisOptions {
             Place::Host(host, port) => Endpoint::Tcp(host.resolve().map_err(|why| why.of_field("hostname"))?, *port),
             Place::Unix(path) => Endpoint::Unix(path.resolve().map_err(|why| why.of_field("unix_socket"))?.into()),
             Place::Hidden(url) => return login.filled_from(&url.resolve().map_err(|why| why.of_field("url"))?),
-            // The sentinels are asked when a connection is made.
-            Place::Sentinels => Endpoint::Unix(PathBuf::new()),
+            // They are asked when a connection is made.
+            Place::Sentinels | Place::Nodes => Endpoint::Unix(PathBuf::new()),
         };
         Ok(login)
     }
@@ -342,6 +363,7 @@ impl RedisOptions {
             Place::Unix(path) => format!("redis at {}", path.as_str()),
             Place::Hidden(url) => format!("redis at {}", url.as_str()),
             Place::Sentinels => format!("redis {:?}", self.sentinel_service.as_deref().unwrap_or_default()),
+            Place::Nodes => format!("redis at {}", texts(&self.nodes).join(", ")),
         }
     }
 
@@ -350,7 +372,7 @@ impl RedisOptions {
         let is_reference = match &self.place {
             Place::Host(host, _) => host.as_literal().is_none(),
             Place::Hidden(_) => true,
-            Place::Unix(_) | Place::Sentinels => false,
+            Place::Unix(_) | Place::Sentinels | Place::Nodes => false,
         };
         match (node, self.login().map(|login| login.endpoint)) {
             (Endpoint::Tcp(host, port), Ok(Endpoint::Tcp(own, _))) if is_reference && *host == own => {
@@ -434,6 +456,12 @@ impl RedisOptions {
         ),
         FieldSpec::new("cluster", FieldKind::Bool, "Whether the server is a node of a cluster. Default false."),
         FieldSpec::new(
+            "nodes",
+            FieldKind::Strings,
+            "The addresses of some nodes of a cluster (host:6379), instead of a server's: the first that answers tells of the \
+             others.",
+        ),
+        FieldSpec::new(
             "sentinels",
             FieldKind::Strings,
             "The addresses of sentinels (host:26379), instead of a server's.",
@@ -501,7 +529,7 @@ impl RedisOptions {
             options.prefix = prefix;
         }
         options.ttl = fields.duration("ttl")?;
-        options.cluster = fields.boolean("cluster")?.unwrap_or(false);
+        options.cluster |= fields.boolean("cluster")?.unwrap_or(false);
         if let Some(word) = fields.choice("durability")? {
             options.durability = DURABILITIES.into_iter().find(|level| level.as_str() == word);
         }
@@ -519,7 +547,7 @@ impl RedisOptions {
 
     /// One of the ways to say where the server is, and no more than one.
     fn placed_by(fields: &Fields<'_>) -> Result<Self> {
-        let ways = ["url", "hostname", "unix_socket", "sentinels"];
+        let ways = ["url", "hostname", "unix_socket", "nodes", "sentinels"];
         let given: Vec<&str> = ways.into_iter().filter(|way| fields.node(way).is_some()).collect();
         if let [first, second, ..] = given[..] {
             return Err(
@@ -543,6 +571,10 @@ impl RedisOptions {
             }
             Some(&"unix_socket") => {
                 Self::at(Place::Unix(fields.text("unix_socket")?.unwrap_or_else(|| Reference::literal(""))))
+            }
+            Some(&"nodes") => {
+                let addresses = fields.strings("nodes")?.unwrap_or_default();
+                Self::nodes(addresses.iter().map(String::as_str)).map_err(|why| fields.wrong("nodes", why.message()))?
             }
             Some(_) => {
                 let addresses = fields.strings("sentinels")?.unwrap_or_default();
@@ -586,10 +618,10 @@ impl RedisOptions {
             Place::Unix(path) => table.set("unix_socket", path.as_str()),
             Place::Hidden(url) => table.set("url", url.as_str()),
             Place::Sentinels => {
-                let addresses: Vec<String> = self.sentinels.iter().map(ToString::to_string).collect();
-                table.set("sentinels", &addresses[..]);
+                table.set("sentinels", &texts(&self.sentinels)[..]);
                 table.set("sentinel_service", self.sentinel_service.as_deref().unwrap_or_default());
             }
+            Place::Nodes => table.set("nodes", &texts(&self.nodes)[..]),
         }
     }
 
@@ -603,6 +635,10 @@ impl RedisOptions {
             }
         }
     }
+}
+
+fn texts(endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints.iter().map(ToString::to_string).collect()
 }
 
 /// A whole number within bounds.
@@ -640,7 +676,7 @@ impl Opener for RedisOptions {
         if let Some(ttl) = self.ttl {
             table.set("ttl", ttl);
         }
-        if self.cluster {
+        if self.cluster && self.nodes.is_empty() {
             table.set("cluster", true);
         }
         if let Some(durability) = self.durability {
