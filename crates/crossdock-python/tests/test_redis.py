@@ -292,6 +292,13 @@ def test_too_large_objects_are_refused_before_they_are_sent() -> None:
         assert server.client().keys() == [key.redis_key.encode()]
 
 
+def test_a_config_names_the_nodes_of_a_cluster() -> None:
+    built = RedisConnector(nodes=['a.example', '[::1]:7000'], deadline=5)
+    config = built.config()
+    assert config == {'nodes': ['a.example:6379', '[::1]:7000'], 'deadline': 5, 'clear': False}
+    assert RedisConnector(**config).config() == pickle.loads(pickle.dumps(built)).config() == config
+
+
 @pytest.mark.parametrize('port', [6379, 7], ids=['port as usual', 'another port'])
 @pytest.mark.parametrize(
     'given',
@@ -378,6 +385,11 @@ def test_there_are_other_ways_to_say_where_the_server_is(given: dict[str, Any], 
         ({'url': 'http://h'}, 'scheme'),
         ({'hostname': 'h', 'database': -1}, 'database: must be from 0'),
         ({'hostname': 'h', 'database': 1, 'cluster': True}, 'a cluster has database 0 only'),
+        ({'nodes': []}, 'nodes: there are no nodes'),
+        ({'nodes': ['a', ':x']}, 'is no address of a node'),
+        ({'nodes': ['a'], 'hostname': 'h'}, 'keep one of the two'),
+        ({'nodes': ['a'], 'database': 1}, 'a cluster has database 0 only'),
+        ({'hostname': 'h', 'deadline': 0}, 'deadline is 0'),
         ({'hostname': 'h', 'ttl': 0}, 'ttl must be at least a millisecond'),
         ({'hostname': 'h', 'ttl': -1}, 'ttl: a duration'),
         ({'hostname': 'h', 'ttl': 'soon'}, 'ttl: "soon" is not a duration'),

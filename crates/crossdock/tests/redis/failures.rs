@@ -34,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_cluster_moves_its_slots", a_cluster_moves_its_slots),
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
         ("a_server_that_trickles", a_server_that_trickles),
+        ("an_object_that_breaks_off_gives_no_more_time", an_object_that_breaks_off_gives_no_more_time),
         ("hosts_that_do_not_exist", hosts_that_do_not_exist),
         ("what_does_not_fit_the_server_is_said", what_does_not_fit_the_server_is_said),
         ("a_unix_socket_where_nobody_accepts", a_unix_socket_where_nobody_accepts),
@@ -283,7 +284,7 @@ fn servers_that_talk_nonsense() -> Outcome {
         assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{refused}");
     }
     // One that greets as it should, and then promises more than there is memory for.
-    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
+    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
     let options = RedisOptions::new("127.0.0.1", nonsense(greeting)?).deadline(Duration::from_millis(300)).retries(0);
     let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
     assert_eq!(kind_of(open(&options).get_bytes(&key)), ErrorKind::Unavailable);
@@ -298,7 +299,7 @@ fn a_server_that_trickles() -> Outcome {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut asked = [0; 4096];
-            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n+\r\n"));
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(GREETING));
             let head = greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$100000000\r\n"));
             while head.is_ok() && stream.write_all(&[b'x'; 64]).is_ok() {
                 thread::sleep(Duration::from_millis(5));
@@ -318,6 +319,32 @@ fn a_server_that_trickles() -> Outcome {
     assert_eq!(kind_of(hurried.get_bytes(&key(None))), ErrorKind::Timeout);
     Ok(())
 }
+
+/// It promises a large object, for which there is a second more, and hangs up.
+fn an_object_that_breaks_off_gives_no_more_time() -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 4096];
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(GREETING));
+            let promised =
+                greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$8388608\r\n"));
+            if promised.is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let redis = open(&RedisOptions::new("127.0.0.1", port).deadline(Duration::from_millis(500)).retries(40));
+    let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
+    let start = Instant::now();
+    let late = redis.get_bytes(&key).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(15), "it takes {:?}: {late}", start.elapsed());
+    Ok(())
+}
+
+/// What a server answers to our greeting.
+const GREETING: &[u8] = b"$0\r\n\r\n*0\r\n*0\r\n*0\r\n+\r\n";
 
 fn hosts_that_do_not_exist() -> Outcome {
     let options = RedisOptions::new("no-such-host.invalid", 6379).deadline(Duration::from_secs(20)).retries(0);
