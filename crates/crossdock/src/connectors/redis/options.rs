@@ -317,8 +317,6 @@ impl RedisOptions {
             "ttl must be at least a millisecond; leave it out to keep objects until they are evicted"
         } else if self.ttl.is_some_and(|ttl| ttl > LONGEST_TTL) {
             "ttl must be at most 10,000 years; leave it out to keep objects until they are evicted"
-        } else if self.deadline.is_zero() {
-            "deadline is 0, within which no server answers; give at least a few milliseconds, or leave it out"
         } else if self.durability == Some(Durability::Backend) {
             "durability \"backend\" is more than Redis promises; ask for \"host\""
         } else if self.tls.as_ref().is_some_and(|tls| tls.cert_file.is_some() != tls.key_file.is_some()) {
