@@ -234,7 +234,9 @@ impl RedisConnector {
     /// `AlreadyExists`. `false` if it has gone since.
     fn is_same(&self, deadline: Deadline, key: &ObjectKey, object: &[u8]) -> Result<bool> {
         let bare = ObjectKey::bare(key.id.clone()).into();
-        match self.get_within(Some(deadline), &bare, &GetOptions::default())? {
+        // It may be ours, stored by a request that was not answered.
+        let found = self.get_within(Some(deadline), &bare, &GetOptions::default());
+        match found.map_err(|error| error.with_keys([key.clone().into()]))? {
             Some(found) if found == object => Ok(true),
             Some(_) => Err(Error::already_exists(&key.id)),
             None => Ok(false),
