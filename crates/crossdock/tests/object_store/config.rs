@@ -190,6 +190,12 @@ fn what_hides_behind_references() -> Outcome {
     let no_certificate = ObjectStoreOptions::new("s3://b")
         .ca_file(write("ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?);
     contains(&refused(&no_certificate).to_string(), &["ca_file"]);
+    let absent =
+        refused(&ObjectStoreOptions::new("s3://b").ca_file(write("path", "/nonexistent/s3cret.pem")?)).to_string();
+    contains(&absent, &["ca_file", "${file:"]);
+    assert!(!absent.contains("s3cret"), "{absent}");
+    let never = refused(&ObjectStoreOptions::new("s3://b").deadline(std::time::Duration::ZERO));
+    contains(&never.to_string(), &["deadline"]);
     Ok(())
 }
 

@@ -107,6 +107,11 @@ impl Call {
         self.deadline.set(deadline);
     }
 
+    /// For work of any length: its next step has its time for itself.
+    pub(super) fn renew(&self) {
+        self.deadline.set(Deadline::new(self.limit, 0));
+    }
+
     /// Waits for a request.
     pub(super) fn wait<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         self.wait_until(|| self.deadline.get().remaining(), true, request)

@@ -407,7 +407,11 @@ impl Deferrable for ObjectStoreConnector {
             match put::write(&call, &path, &object, self.creates(), self.shape) {
                 Ok(Stored::New) => return Ok(()),
                 // Gone again, if it does not hold anything: then it is our turn once more.
-                Ok(Stored::Taken) => is_known = self.holds(&call, &path, &object)?,
+                // It may be ours, stored by a request that was not answered.
+                Ok(Stored::Taken) => {
+                    let found = self.holds(&call, &path, &object);
+                    is_known = found.map_err(|error| error.with_keys([key.clone().into()]))?;
+                }
                 Err(mut unwritten) => {
                     if unwritten.left == Left::Object && !self.options.write_once {
                         // It may have taken the place of another one.

@@ -160,6 +160,7 @@ impl Place {
         let one = Arc::new(one_by_one.build().map_err(|cause| refused(&cause))?);
         Ok(Store {
             parts: Some(one.clone()),
+            pages: Some(one.clone()),
             bulk: bulk.then_some(many),
             uploads: Some(super::uploads::Uploads::new(one.clone(), &http, region)),
             objects: one,
@@ -179,7 +180,7 @@ impl Place {
             builder = builder.with_config(key, value);
         }
         let store = Arc::new(builder.build().map_err(|cause| refused(&cause))?);
-        Ok(Store::of_one(store.clone(), Some(store), http))
+        Ok(Store { parts: Some(store.clone()), pages: Some(store.clone()), ..Store::of_one(store, http) })
     }
 
     #[cfg(feature = "azure")]
@@ -195,7 +196,7 @@ impl Place {
             builder = builder.with_config(key, value);
         }
         let store = Arc::new(builder.build().map_err(|cause| refused(&cause))?);
-        Ok(Store::of_one(store.clone(), Some(store), http))
+        Ok(Store { parts: Some(store.clone()), pages: Some(store.clone()), ..Store::of_one(store, http) })
     }
 
     #[cfg(feature = "http")]
@@ -216,7 +217,7 @@ impl Place {
             .with_http_connector(http.clone())
             .build()
             .map_err(|cause| refused(&cause))?;
-        Ok(Store::of_one(Arc::new(store), None, http))
+        Ok(Store::of_one(Arc::new(store), http))
     }
 
     /// The options that the crate applies.
@@ -345,8 +346,9 @@ fn client_settings(
     let certificates = match &options.ca_file {
         None => Vec::new(),
         Some(path) => {
+            let named = path.as_str();
             let path = path.resolve().map_err(|why| why.of_field("ca_file"))?;
-            std::fs::read(&path).map_err(|cause| Error::from_io("read", format_args!("the ca_file {path}"), cause))?
+            std::fs::read(&path).map_err(|cause| Error::from_io("read", format_args!("the ca_file {named}"), cause))?
         }
     };
     let within_the_deadline = CONNECT.min((options.deadline / 2).max(Duration::from_millis(1)));
