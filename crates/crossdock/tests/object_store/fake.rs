@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossdock::config::Reference;
 use crossdock::connectors::ObjectStoreOptions;
 
-/// What was asked, by method and path.
+/// What was asked, by method and path, and whether it was to create only.
 pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A server that answers what `answer` says of a request; where that is nothing, it hangs up.
@@ -44,9 +44,12 @@ fn serve(mut stream: TcpStream, answer: fn(&str) -> String, log: &Asked) {
         if body.len() < length {
             continue;
         }
-        let line = request.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+        let mut line = request.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
         let answer = answer(&line);
+        if head.contains("if-none-match: *") {
+            line.push_str(" if there is none");
+        }
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() {
             return;
         }

@@ -12,10 +12,11 @@ use crate::common::{Named, Outcome, open};
 use crate::fake::{response, server};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Named; 5] = [
+    let tests: [Named; 6] = [
         ("old_uploads_of_ours_are_aborted", old_uploads_of_ours_are_aborted),
         ("a_server_that_lists_no_uploads", a_server_that_lists_no_uploads),
         ("a_server_that_aborts_whatever_it_is_asked_to", a_server_that_aborts_whatever_it_is_asked_to),
+        ("an_upload_creates_its_object", an_upload_creates_its_object),
         ("a_set_that_was_completed_unheard", a_set_that_was_completed_unheard),
         ("clearing_takes_the_time_that_it_needs", clearing_takes_the_time_that_it_needs),
     ];
@@ -111,6 +112,21 @@ fn a_server_that_aborts_whatever_it_is_asked_to() -> Outcome {
     assert_eq!((unwritten.kind(), unwritten.keys().len()), (ErrorKind::Unavailable, 0), "{unwritten}");
     let there = put(|line| an_upload(line, IS_THERE))?;
     assert!(there.as_ref().map_or_else(|error| error.kind() == ErrorKind::Ambiguous, |_| true), "{there:?}");
+    Ok(())
+}
+
+/// The last request decides between two that write in parts at the same time.
+fn an_upload_creates_its_object() -> Outcome {
+    for write_once in [true, false] {
+        let (options, asked) = server(|line| an_upload(line, IS_MISSING))?;
+        let hurried = options.multipart_threshold(0).deadline(Duration::from_millis(500)).write_once(write_once);
+        assert!(open(&hurried).put_bytes("object").is_err());
+        let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let completes = |line: &&String| line.starts_with("POST ") && line.contains("uploadId=");
+        let mut completions = asked.iter().filter(completes).peekable();
+        assert!(completions.peek().is_some(), "{asked:?}");
+        assert!(completions.all(|line| line.ends_with(" if there is none") == write_once), "{asked:?}");
+    }
     Ok(())
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_full_server", a_full_server),
         ("a_server_that_tells_nothing", a_server_that_tells_nothing),
         ("clearing_leaves_what_belongs_to_others", clearing_leaves_what_belongs_to_others),
+        ("clearing_behind_an_odd_prefix", clearing_behind_an_odd_prefix),
         ("clearing_a_cluster", clearing_a_cluster),
         ("something_else_under_an_objects_name", something_else_under_an_objects_name),
         ("objects_with_a_time_to_live", objects_with_a_time_to_live),
@@ -211,6 +212,19 @@ fn clearing_leaves_what_belongs_to_others() -> Outcome {
     asking.close(&CloseOptions::default())?;
     assert_eq!(server.command(&["DBSIZE"])?.text(), "5");
     assert_eq!(server.command(&["GET", "session"])?.text(), "a");
+    Ok(())
+}
+
+/// To a server, such a prefix looks like a pattern.
+fn clearing_behind_an_odd_prefix() -> Outcome {
+    let server = start(&Servers::new());
+    let odd = "r[a-z]*?^\\]-é:";
+    let (ours, theirs) = (open(&options(&server).prefix(odd)), open(&options(&server).prefix("ru*?^\\]-é:")));
+    let stays = theirs.put_bytes("object")?;
+    let goes = ours.put_bytes("object")?;
+    ours.close(&CloseOptions::default().clear(true))?;
+    assert!(theirs.exists(&stays)? && !open(&options(&server).prefix(odd)).exists(&goes)?);
+    assert_eq!(server.command(&["DBSIZE"])?.text(), "1");
     Ok(())
 }
 
