@@ -73,13 +73,15 @@ mod multi;
 mod options;
 pub mod pattern;
 mod policy;
-#[cfg(any(feature = "local", feature = "file", feature = "remote"))]
+#[cfg(feature = "disk")]
+mod posix;
+#[cfg(any(feature = "local", feature = "disk", feature = "remote"))]
 pub mod process;
 mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-#[cfg(feature = "file")]
+#[cfg(feature = "disk")]
 mod usage;
 
 pub use bytes::Bytes;

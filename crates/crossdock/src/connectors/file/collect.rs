@@ -1,17 +1,17 @@
 //! Collecting what killed writers left, and clearing a directory of its objects.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
-use super::publish::{DRAFT, remove, unpublish};
+use super::publish::{DRAFT, unpublish};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::key::ObjectId;
 use crate::options::{GcOptions, GcReport};
+use crate::posix::{is_older, remove, stat};
 use crate::usage;
 
 /// Removes files without a marker and markers without a file, if they are old enough.
@@ -135,19 +135,4 @@ fn look(dir: &OwnedFd, name: &FileName) -> Result<(Option<Stat>, Option<Stat>), 
         (None, Some(_)) => Ok((stat(dir, name.object())?, marker)),
         _ => Ok((object, marker)),
     }
-}
-
-pub(super) fn stat(dir: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(cause) => Err(cause),
-    }
-}
-
-/// By the time of the last change of the inode, which nobody can set back.
-fn is_older(stat: &Stat, min_age: Duration) -> bool {
-    let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(changed) >= min_age
 }
