@@ -1,11 +1,11 @@
 //! System calls on files and directories, as the connectors that keep files use them.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fsync, linkat, mkdir, open, statat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fsync, mkdir, open, statat, unlinkat};
 use rustix::io::Errno;
 
 /// Makes the directory and its missing ancestors, each on the disk before something is put into it: a durable object
@@ -51,30 +51,6 @@ pub(crate) fn remove(dir: &OwnedFd, name: &str) -> Result<bool, Errno> {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(cause) => Err(cause),
-    }
-}
-
-/// Linking a file that is only open needs a privilege, or a detour over `/proc`.
-pub(crate) fn link_file(file: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
-    match linkat(file, "", dir, name, AtFlags::EMPTY_PATH) {
-        Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
-            let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-            linkat(CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)
-        }
-        outcome => outcome,
-    }
-}
-
-/// Closes and looks at the answer, which dropping does not.
-#[expect(unsafe_code, reason = "closing a descriptor by its number")]
-pub(crate) fn close(file: OwnedFd) -> Result<(), Errno> {
-    use std::os::fd::IntoRawFd;
-    let raw = file.into_raw_fd();
-    // SAFETY: `into_raw_fd` gave the descriptor up to us, and nobody else has its number.
-    match unsafe { rustix::io::try_close(raw) } {
-        // Linux has closed it all the same.
-        Err(Errno::INTR) => Ok(()),
-        outcome => outcome,
     }
 }
 

@@ -145,7 +145,7 @@ impl<T> PerProcess<T> {
     }
 
     /// What was kept, which is no longer.
-    #[cfg(feature = "remote")]
+    #[cfg(any(feature = "remote", feature = "shm"))]
     pub(crate) fn take(&self) -> Option<Arc<T>> {
         self.forget_what_was_inherited();
         self.value.swap(None)

@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "key", "options"]),
-    ("usage", &["error", "interrupt", "key"]),
+    ("usage", &["error", "interrupt", "key", "posix"]),
     ("integrity", &["error", "key", "options"]),
     (
         "connectors",

@@ -76,7 +76,7 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
         }
     }
     // Last: while objects are there, they are counted.
-    if let Err(cause) = remove_count(&dir) {
+    if let Err(cause) = usage::remove_count(&dir) {
         outcome = Err(Error::from_io("clear", directory.shown(usage::NAME), cause));
     }
     outcome?;
@@ -84,12 +84,6 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(()),
         Err(cause) => Err(Error::from_io("remove the directory", directory.named(), cause)),
     }
-}
-
-/// Whatever else has that name is foreign.
-fn remove_count(dir: &OwnedFd) -> Result<(), Errno> {
-    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if stat(dir, usage::NAME)?.is_some_and(is_file) { remove(dir, usage::NAME).map(drop) } else { Ok(()) }
 }
 
 /// What carries our names in a directory. Foreign files carry others.

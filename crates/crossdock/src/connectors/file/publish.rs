@@ -26,13 +26,13 @@
 //! The marker is one more link to an empty file that this connector keeps: ProxyStore's layout byte for byte, for less
 //! than a new file costs. Where a link cannot be made, a new file it is.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat, renameat_with,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat, renameat_with,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
@@ -41,7 +41,7 @@ use super::directory::{FileName, PublishError};
 use super::quota::{self, Room};
 use crate::interrupt;
 use crate::key::ObjectId;
-use crate::posix::{close, link_file, remove};
+use crate::posix::remove;
 use crate::process::PerProcess;
 
 /// Up to this size, in bytes, an object under a new name is written under it at once.
@@ -308,6 +308,17 @@ pub(super) fn unpublish(
     if marked || name.is_uuid() { remove(dir, name.object()).map(|there| there || marked) } else { Ok(false) }
 }
 
+/// Linking a file that is only open needs a privilege, or a detour over `/proc`.
+fn link_file(file: &OwnedFd, dir: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match linkat(file, "", dir, name, AtFlags::EMPTY_PATH) {
+        Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
+            let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+            linkat(CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        outcome => outcome,
+    }
+}
+
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
@@ -318,4 +329,17 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Closes and looks at the answer, which dropping does not.
+#[expect(unsafe_code, reason = "closing a descriptor by its number")]
+fn close(file: OwnedFd) -> Result<(), Errno> {
+    use std::os::fd::IntoRawFd;
+    let raw = file.into_raw_fd();
+    // SAFETY: `into_raw_fd` gave the descriptor up to us, and nobody else has its number.
+    match unsafe { rustix::io::try_close(raw) } {
+        // Linux has closed it all the same.
+        Err(Errno::INTR) => Ok(()),
+        outcome => outcome,
+    }
 }
