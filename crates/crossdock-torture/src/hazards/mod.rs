@@ -15,6 +15,7 @@ mod power_cut;
 mod quota;
 mod redis;
 pub(crate) mod secrets;
+pub(crate) mod shm;
 mod short_writes;
 mod writers;
 
@@ -54,6 +55,10 @@ pub(crate) const ALL: &[Hazard] = &[
     configs::HAZARD,
     secrets::HAZARD,
     patterns::HAZARD,
+    shm::kill::HAZARD,
+    shm::views::HAZARD,
+    shm::readers::HAZARD,
+    shm::full::HAZARD,
     redis::kill::HAZARD,
     redis::deadlines::HAZARD,
     redis::replies::HAZARD,

@@ -106,7 +106,7 @@ impl FileOptions {
     }
 
     /// The most bytes that all objects in the directory may take together, whoever put them. What is over is
-    /// [`Full`](ErrorKind::Full), or [`TooLarge`](ErrorKind::TooLarge) where it alone is more. Default: no bound.
+    /// [`Full`](crate::ErrorKind::Full), or [`TooLarge`](crate::ErrorKind::TooLarge) where it alone is more. Default: no bound.
     ///
     /// Every connector that writes to the directory should have the same bound. They count in a file beside the objects,
     /// `.crossdock-usage`, whose locks keep them within it together. What others put or remove (ProxyStore, connectors
