@@ -5,7 +5,7 @@
 //! once nobody reads them either ([`Draft::claim`]):
 //!
 //! 1. The file has one link left: nobody who looks for an object from now on comes upon it.
-//! 2. Spoil the header.
+//! 2. Wipe the header: whole, so that whoever reads it while the next one is written takes no part of both for one.
 //! 3. Ask the kernel for a write lease. It grants one only where no open file leads to this one but our own, in whatever
 //!    process; and a map counts as an open file, until the last process that inherited it has ended or dropped it. Who had
 //!    found the name before 1, but opens the file only after 3, sees by the header that the object is gone.
@@ -17,13 +17,14 @@
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, fstat, ftruncate, linkat, openat};
-use rustix::io::{Errno, pwrite, pwritev};
+use rustix::io::{Errno, pwritev};
 
 use super::directory::Open;
-use super::header::{self, Header, LENGTH};
+use super::header::{Header, LENGTH};
 use super::name::Name;
 use super::owner::Owner;
 use crate::error::Error;
@@ -111,10 +112,19 @@ impl Draft {
     }
 
     /// Whether the file may be written again: steps 1 to 4.
-    pub(super) fn claim(&self) -> bool {
-        self.state() == State::Evicted
-            && pwrite(&self.file, &header::SPOILED, 0) == Ok(header::SPOILED.len())
-            && nobody_else_has(&self.file)
+    pub(super) fn claim(&mut self) -> bool {
+        self.state() == State::Evicted && self.write_header(&[0; LENGTH]).is_ok() && nobody_else_has(&self.file)
+    }
+
+    #[expect(unsafe_code, reason = "writing to a map")]
+    fn write_header(&mut self, header: &[u8; LENGTH]) -> Result<(), Failure> {
+        let Some(map) = &mut self.map else { return write_all(&self.file, 0, header, &[]) };
+        // SAFETY: a file, and so its map, has `LENGTH` bytes at least. Others only look at them through the kernel, and take no
+        // mixture for a header: one that is written was wiped before.
+        unsafe { map.as_mut_ptr().copy_from_nonoverlapping(header.as_ptr(), LENGTH) };
+        // Before the lease is asked for, or the file gets its name.
+        fence(Ordering::SeqCst);
+        Ok(())
     }
 
     /// Writes another object over what is there, once the file is claimed: step 5.
@@ -123,7 +133,7 @@ impl Draft {
         if !self.copy_into_map(object)? {
             write_all(&self.file, LENGTH, &[], object)?;
         }
-        write_all(&self.file, 0, &header.to_bytes(), &[])
+        self.write_header(&header.to_bytes())
     }
 
     /// `false` where the file cannot be mapped.

@@ -11,9 +11,6 @@ pub(super) const LENGTH: usize = 64;
 /// The beginning of every header; its last letter is the version of the layout.
 const MAGIC: &[u8; 8] = b"xd-shm-1";
 
-/// What stands at the beginning of a file that is about to have another object.
-pub(super) const SPOILED: [u8; 8] = [0; 8];
-
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {

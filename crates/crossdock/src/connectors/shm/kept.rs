@@ -61,7 +61,7 @@ impl Kept {
             looks -= 1;
             let mut files = self.files();
             let index = files.list.iter().position(fits)?;
-            let draft = files.take(index)?;
+            let mut draft = files.take(index)?;
             drop(files);
             if draft.claim() {
                 return Some(draft);

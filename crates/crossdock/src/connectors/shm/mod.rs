@@ -387,3 +387,42 @@ impl Deferrable for ShmConnector {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// A reader may have found the name of an object before the object was evicted, and open the file any time later: here
+    /// by a descriptor that does not count as an open file.
+    #[test]
+    fn who_opens_late_sees_that_the_object_is_gone() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let shm = ShmConnector::open(&ShmOptions::in_dir(dir.path())).unwrap();
+        let object = Bytes::from(vec![7; 100_000]);
+        let key = shm.put_one(&object).unwrap();
+        let path = dir.path().join(key.id.to_string());
+        let found = rustix::fs::open(&path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let late = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let header = || Header::from_bytes(read(&late).unwrap().first_chunk().unwrap());
+        shm.evict(&key.into()).unwrap();
+        let owner = shm.owner().unwrap();
+        let size = object.len() as u64 + header::LENGTH as u64;
+
+        let opened = File::open(&late).unwrap();
+        assert!(owner.kept.take(size).is_none(), "somebody has it open");
+        drop(opened);
+        for _ in 0..2 {
+            // The first time it is written through the kernel, the second time through its map.
+            let mut draft = owner.kept.take(size).unwrap();
+            assert_eq!(header(), None, "from before the proof on, it is nobody's");
+            let name = owner.next_name().unwrap();
+            let next = Header::of(&name, &object);
+            draft.overwrite(&next, &object).unwrap_or_else(|_| panic!("it is written"));
+            assert_eq!(header(), Some(next));
+            owner.kept.keep(draft);
+        }
+    }
+}
