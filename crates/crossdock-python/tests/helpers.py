@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,11 @@ def needs(what: str, there: bool) -> None:
     """Skips the test by name where something is absent; with CI set, that is a failure."""
     if not there:
         (pytest.fail if os.environ.get('CI') else pytest.skip)(f'needs {what}')
+
+
+def in_memory() -> str:
+    """A new directory for a SharedMemoryConnector, which removes it where it is closed with `clear`."""
+    return tempfile.mkdtemp(prefix='crossdock-test-', dir='/dev/shm')
 
 
 def other_hostname(name: str) -> list[str]:
