@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import pathlib
@@ -31,8 +32,10 @@ def needs(what: str, there: bool) -> None:
 
 
 def in_memory() -> str:
-    """A new directory for a SharedMemoryConnector, which removes it where it is closed with `clear`."""
-    return tempfile.mkdtemp(prefix='crossdock-test-', dir='/dev/shm')
+    """A new directory for a SharedMemoryConnector, gone with this process."""
+    directory = tempfile.mkdtemp(prefix='crossdock-test-', dir='/dev/shm')
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def other_hostname(name: str) -> list[str]:
