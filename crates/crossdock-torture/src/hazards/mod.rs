@@ -88,12 +88,15 @@ pub(crate) enum Need {
     Redis,
     /// `openssl`, for certificates.
     Openssl,
+    /// `/dev/shm`, to write to.
+    SharedMemory,
 }
 
 impl Need {
     /// What is missing, if anything.
     pub(crate) fn missing(self) -> Option<String> {
         let (there, missing) = match self {
+            Self::SharedMemory => (tempfile::tempdir_in("/dev/shm").is_ok(), "no /dev/shm to write to"),
             Self::Root => (system::is_root(), "not root"),
             Self::Mounts => (system::is_root() && Path::new("/proc/self/ns/mnt").exists(), "no root to mount with"),
             Self::Ext4 => (

@@ -14,7 +14,7 @@ use crossdock::connectors::{ShmConnector, ShmOptions};
 use crossdock::{Connector, ConnectorExt, Key};
 
 use super::{Memory, check_whole, some_size};
-use crate::hazards::Hazard;
+use crate::hazards::{Hazard, Need};
 use crate::object;
 use crate::rng::Rng;
 use crate::roles::say;
@@ -25,7 +25,7 @@ pub(in crate::hazards) const HAZARD: Hazard = Hazard {
     looked_for: "torn or lost objects, torn views, bus errors, files left after an attach",
     small: 200,
     full: 10_000,
-    needs: &[],
+    needs: &[Need::SharedMemory],
     run,
 };
 

@@ -9,7 +9,7 @@ use crossdock::connectors::ShmConnector;
 use crossdock::{Connector, ConnectorExt, Key};
 
 use super::{Memory, check_whole, some_size};
-use crate::hazards::Hazard;
+use crate::hazards::{Hazard, Need};
 use crate::object;
 use crate::rng::Rng;
 use crate::run::{Outcome, Run};
@@ -20,7 +20,7 @@ pub(in crate::hazards) const HAZARD: Hazard = Hazard {
     looked_for: "children that read wrong bytes, crash or hang",
     small: 40,
     full: 1_000,
-    needs: &[],
+    needs: &[Need::SharedMemory],
     run,
 };
 

@@ -12,7 +12,7 @@ use crossdock::connectors::{ShmConnector, ShmOptions};
 use crossdock::{Connector, ConnectorExt, GetOptions, Key};
 
 use super::{KEPT, Memory};
-use crate::hazards::Hazard;
+use crate::hazards::{Hazard, Need};
 use crate::object;
 use crate::rng::Rng;
 use crate::roles::say;
@@ -23,7 +23,7 @@ pub(in crate::hazards) const HAZARD: Hazard = Hazard {
     looked_for: "a byte of a view that is another object's",
     small: 2_000,
     full: 100_000,
-    needs: &[],
+    needs: &[Need::SharedMemory],
     run,
 };
 
