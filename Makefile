@@ -71,7 +71,7 @@ bench: wheel servers ## Against the targets: routing, Redis beside a bare socket
 	$(CARGO) bench --quiet -p crossdock-bench --bench quota
 	$(CARGO) run --release --quiet -p crossdock-bench
 	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis obstore numpy matplotlib
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis obstore numpy pandas matplotlib
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py
 

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import serializers
 import services
 from report import Points, Row, plots, quartiles, size, table, timed
 from turns import Work, asking, asking_in_turn, calls_for, putting, repeated, take_turns
@@ -340,11 +341,12 @@ def main() -> None:
         if os.access(MEMORY, os.W_OK):
             bench.files('File on tmpfs', temporary(MEMORY))
         else:
-            bench.skip('File on tmpfs, peak memory, threads', f'{MEMORY} cannot be written to')
+            bench.skip('File on tmpfs, serializer, peak memory, threads', f'{MEMORY} cannot be written to')
         bench.files(f'File on {file_system(out)}', disk)
         bench.imports(disk)
         bench.proxies(disk)
         if os.access(MEMORY, os.W_OK):
+            serializers.serializers(bench)
             bench.peaks()
             bench.threads(temporary(MEMORY))
         services.redis(bench)

@@ -88,8 +88,14 @@ impl fmt::Display for Failure {
             (None, Some(name)) => write!(f, "connector {name:?}: {message}")?,
             (None, None) => f.write_str(message)?,
         }
-        if keys.is_empty() { Ok(()) } else { write!(f, "; to be safe, run: crossdock evict {}", keys.join(" ")) }
+        f.write_str(&to_be_safe(keys))
     }
+}
+
+/// What to do about objects that may have been written; nothing where there are none.
+pub(crate) fn to_be_safe<T: fmt::Display>(keys: &[T]) -> String {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    if keys.is_empty() { String::new() } else { format!("; to be safe, run: crossdock evict {}", keys.join(" ")) }
 }
 
 impl From<crossdock::Error> for Failure {

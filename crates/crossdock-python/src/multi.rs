@@ -272,7 +272,9 @@ impl Channel for MultiBase {
         object: &Object<'py>,
         options: &PutOptions,
     ) -> Result<()> {
-        self.multi()?.at(py, key, |slot, own| slot.set(py, own, object, options))
+        let multi = self.multi()?;
+        let (place, own) = multi.locate(py, key)?;
+        multi.dispatcher.set(place, || multi.slots[place].set(py, &own, object, options))
     }
 
     /// What the connectors need together, and what they warn of.

@@ -185,6 +185,10 @@ pub(crate) struct NewMemory {
     size: usize,
 }
 
+// SAFETY: it is just memory, whose owner keeps it in place and looks away until it is filled, in whichever thread.
+#[expect(unsafe_code, reason = "the way of the bytes")]
+unsafe impl Send for NewMemory {}
+
 #[expect(unsafe_code, reason = "the way of the bytes")]
 impl NewBytes {
     /// # Errors

@@ -35,7 +35,7 @@ impl Native for ObjectStoreConnector {
     fn get_batch_into(
         &self,
         keys: &[Key],
-        allocate: &mut dyn FnMut(usize, usize) -> Result<NewMemory>,
+        allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
     ) -> Result<Vec<bool>> {
         let found = self.get_batch(keys, &GetOptions::default())?;
         let copy = |(place, object): (usize, Option<Bytes>)| {

@@ -33,7 +33,7 @@ impl Native for RedisConnector {
     fn get_batch_into(
         &self,
         keys: &[Key],
-        allocate: &mut dyn FnMut(usize, usize) -> Result<NewMemory>,
+        allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
     ) -> Result<Vec<bool>> {
         let filled = self.get_batch_into(keys, &GetOptions::default(), allocate)?;
         Ok(filled.iter().map(Option::is_some).collect())

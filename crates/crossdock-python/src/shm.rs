@@ -33,7 +33,7 @@ impl Native for ShmConnector {
     fn get_batch_into(
         &self,
         keys: &[Key],
-        allocate: &mut dyn FnMut(usize, usize) -> Result<NewMemory>,
+        allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
     ) -> Result<Vec<bool>> {
         let read = |(place, key)| {
             interrupt::check()?;

@@ -45,7 +45,7 @@ pub(crate) trait Native: Connector {
     fn get_batch_into(
         &self,
         keys: &[Key],
-        allocate: &mut dyn FnMut(usize, usize) -> Result<NewMemory>,
+        allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
     ) -> Result<Vec<bool>>;
 }
 

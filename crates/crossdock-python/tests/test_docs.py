@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / 'docs'
-PAGES = {'coming-from-proxystore.md': 9}
+PAGES = {'coming-from-proxystore.md': 12}
 
 
 def blocks(page: pathlib.Path) -> list[tuple[int, str]]:

@@ -164,6 +164,16 @@ def test_what_is_skipped_shows() -> None:
     assert str(found) == f'route: second\n  first: accepts, but is being skipped: {skipped.skipped}\n  second: accepts'
 
 
+def test_why_there_is_no_route_past_what_is_skipped_shows() -> None:
+    first, _, connector = two(fallback=False)
+    first.raises = unavailable()
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            connector.put(b'object')
+    first_line = str(connector.explain(b'object')).splitlines()[0]
+    assert first_line == 'route: none while first is being skipped, as its policy has no fallback: puts fail'
+
+
 def test_an_error_tells_of_every_connector() -> None:
     first, second, connector = two(fallback=True)
     first.raises, second.raises = unavailable(), FullError('no space is left')

@@ -127,7 +127,9 @@ def test_what_is_not_in_one_piece_is_a_value_error(connector: Any, name: str) ->
     assert not connector.exists(key)
 
 
-@pytest.mark.parametrize('given', ['text', 7, None, [1, 2], {'a': 1}, object(), 1.5], ids=repr)
+@pytest.mark.parametrize(
+    'given', ['text', 7, None, [1, 2], {'a': 1}, object(), 1.5], ids=lambda given: type(given).__name__
+)
 def test_what_is_no_buffer_is_a_type_error(connector: Any, given: Any) -> None:
     key = connector.new_key()
     for call in (lambda: connector.put(given), lambda: connector.put_batch([given]), lambda: connector.set(key, given)):

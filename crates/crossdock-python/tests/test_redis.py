@@ -28,6 +28,7 @@ from crossdock.exceptions import (
 from servers import Redis, eventually, options, shared
 
 OBJECT = bytes(range(256)) * 4
+UUID = str(uuid.uuid5(uuid.NAMESPACE_URL, 'crossdock'))
 
 
 @pytest.fixture()
@@ -82,11 +83,11 @@ def test_keys_are_named_tuples(connector: RedisConnector) -> None:
         RedisKey('x'),
         RedisKey(''),
         RedisKey('*'),
-        RedisKey(str(uuid.uuid4()).upper()),
-        RedisKey(f'{uuid.uuid4()}\r\nFLUSHALL'),
-        RedisKey(str(uuid.uuid4()), -1),
-        RedisKey(str(uuid.uuid4()), 1, 'x'),
-        FileKey(str(uuid.uuid4())),
+        RedisKey(UUID.upper()),
+        RedisKey(f'{UUID}\r\nFLUSHALL'),
+        RedisKey(UUID, -1),
+        RedisKey(UUID, 1, 'x'),
+        FileKey(UUID),
         (),
         7,
         'key',
@@ -291,6 +292,13 @@ def test_too_large_objects_are_refused_before_they_are_sent() -> None:
         assert server.client().keys() == [key.redis_key.encode()]
 
 
+def test_a_config_names_the_nodes_of_a_cluster() -> None:
+    built = RedisConnector(nodes=['a.example', '[::1]:7000'], deadline=5)
+    config = built.config()
+    assert config == {'nodes': ['a.example:6379', '[::1]:7000'], 'deadline': 5, 'clear': False}
+    assert RedisConnector(**config).config() == pickle.loads(pickle.dumps(built)).config() == config
+
+
 @pytest.mark.parametrize('port', [6379, 7], ids=['port as usual', 'another port'])
 @pytest.mark.parametrize(
     'given',
@@ -365,6 +373,10 @@ def test_there_are_other_ways_to_say_where_the_server_is(given: dict[str, Any], 
         ({}, 'server is missing'),
         ({'hostname': ''}, 'hostname: it is empty'),
         ({'hostname': 'h', 'port': 0}, 'port: must be from 1 to 65535'),
+        ({'hostname': 'h:6379'}, 'hostname must be the name or the address of a host; write its port as port'),
+        ({'hostname': '[::1]'}, 'an address of IPv6 without brackets'),
+        ({'hostname': 'h', 'deadline': 0}, 'deadline must be more than 0'),
+        ({'unix_socket': 'redis.sock'}, 'unix_socket must be an absolute path'),
         ({'hostname': 'h', 'port': 70_000}, 'port: must be from 1 to 65535'),
         ({'hostname': 'h', 'port': '6379'}, 'port: must be a whole number'),
         ({'port': 6379}, 'port: it goes with hostname'),
@@ -373,6 +385,10 @@ def test_there_are_other_ways_to_say_where_the_server_is(given: dict[str, Any], 
         ({'url': 'http://h'}, 'scheme'),
         ({'hostname': 'h', 'database': -1}, 'database: must be from 0'),
         ({'hostname': 'h', 'database': 1, 'cluster': True}, 'a cluster has database 0 only'),
+        ({'nodes': []}, 'nodes: there are no nodes'),
+        ({'nodes': ['a', ':x']}, 'is no address of a node'),
+        ({'nodes': ['a'], 'hostname': 'h'}, 'keep one of the two'),
+        ({'nodes': ['a'], 'database': 1}, 'a cluster has database 0 only'),
         ({'hostname': 'h', 'ttl': 0}, 'ttl must be at least a millisecond'),
         ({'hostname': 'h', 'ttl': -1}, 'ttl: a duration'),
         ({'hostname': 'h', 'ttl': 'soon'}, 'ttl: "soon" is not a duration'),
@@ -428,6 +444,26 @@ def test_classes_derived_from_ours_work() -> None:
 
 
 CANARY = 's3cret-canary'
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        {'password': CANARY, 'hostname': 'h'},
+        {'url': f'redis://:{CANARY}@h'},
+        {'hostname': f'redis://:{CANARY}@h'},
+        {'hostname': f':{CANARY}@h'},
+        {'hostname': f':{CANARY}@${{env:HOST}}'},
+        {'unix_socket': f'unix://:{CANARY}@/run/redis.sock'},
+        {'sentinels': ['h', f'redis://:{CANARY}@h:26379'], 'sentinel_service': 's'},
+        {'sentinels': [f':{CANARY}@h:26379'], 'sentinel_service': 's'},
+    ],
+    ids=repr,
+)
+def test_a_password_is_refused_wherever_it_stands_and_not_shown(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfigError) as raised:
+        RedisConnector(**given)
+    assert CANARY not in f'{raised.value!r} {raised.value}'
 
 
 def secret_ways(server: Redis, place: pathlib.Path) -> dict[str, dict[str, Any]]:

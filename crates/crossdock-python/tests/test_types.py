@@ -10,6 +10,10 @@ import textwrap
 import pytest
 
 USE = """
+from collections.abc import Callable
+
+import crossdock
+from crossdock.serialize import BytesLike
 from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
@@ -37,6 +41,9 @@ store_keys: list[ObjectStoreKey] = bulk.put_batch([b'object'])
 seconds: float = cache.check().put
 hostname: str | None = cache.hostname
 connectors: list[DeferrableConnector] = [cache, bulk]
+data: bytes = crossdock.serialize({'a': 1})
+obj: dict[str, int] = crossdock.deserialize(memoryview(data))
+write: Callable[[object], BytesLike] = crossdock.serialize
 """
 
 
@@ -76,6 +83,9 @@ def test_code_that_uses_the_package_is_checked(tmp_path: pathlib.Path) -> None:
         'SharedMemoryConnector(recycle_bytes="1 MiB")',
         'ObjectStoreConnector(options={})',
         'redis_key = files.put(b"x")',
+        'crossdock.deserialize("text")',
+        'text: str = crossdock.serialize(1)',
+        'crossdock.serialise(1)',
     ],
 )
 def test_mistakes_are_found(tmp_path: pathlib.Path, mistake: str) -> None:

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn torture(arguments: &[String]) -> Outcome<bool> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
-    let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
+    let strict = std::env::var_os("CI").is_some();
     let mut plan = Plan { full: false, seed: now, strict, count: None };
     let mut only: Vec<&str> = Vec::new();
     let mut arguments = arguments.iter();

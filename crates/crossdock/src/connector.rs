@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::config::ConnectorConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt;
 use crate::key::Key;
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 
@@ -314,14 +315,22 @@ impl Checkup {
     /// Puts, gets and evicts an object of a few bytes, and looks at the clock.
     ///
     /// # Errors
-    /// What the connector says; `Unavailable` where it forgets what is put.
+    /// What the connector says, with the key of the object where it may be left; `Unavailable` where it forgets what is put.
     pub fn of(connector: &dyn Connector) -> Result<Self> {
         let started = Instant::now();
         let key = connector.put(Bytes::from_static(b"crossdock"), &PutOptions::default())?;
         let put = started.elapsed();
         let found = connector.get(&key, &GetOptions::default());
         let got = started.elapsed();
-        connector.evict(&key)?;
+        // Who does not want the rest any more wants nothing to be left all the same.
+        let evicted = match &found {
+            Ok(_) => connector.evict(&key),
+            Err(_) => interrupt::scope(|| false, || connector.evict(&key)),
+        };
+        if let Err(error) = evicted {
+            let first = found.err().map(|first| first.context(&error)).unwrap_or(error);
+            return Err(first.context("the object of the check is left").with_keys([key]));
+        }
         let evict = started.elapsed().saturating_sub(got);
         if found?.is_none() {
             let message = "an object was put and is not there; look for what deletes objects there";

@@ -19,13 +19,14 @@ const PART_OF_A_WAIT: Duration = Duration::from_millis(20);
 pub(crate) struct Deadline {
     start: Instant,
     limit: Duration,
+    /// How much of the limit an attempt that failed has got for bytes that the next one moves again.
+    granted: Duration,
 }
 
 impl Deadline {
     /// From now on, `limit` for the call, and more where it moves many bytes: a second for each 8 MiB.
     pub(crate) fn new(limit: Duration, bytes: u64) -> Self {
-        let transfer = Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND);
-        Self { start: Instant::now(), limit: limit.saturating_add(transfer) }
+        Self { start: Instant::now(), limit: limit.saturating_add(time_for(bytes)), granted: Duration::ZERO }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -43,8 +44,21 @@ impl Deadline {
 
     /// For a call whose size shows only once it is under way.
     pub(crate) fn extend_for(&mut self, bytes: u64) {
-        self.limit = Self::new(self.limit, bytes).limit;
+        let time = time_for(bytes);
+        let granted = time.min(self.granted);
+        self.granted -= granted;
+        self.limit = self.limit.saturating_add(time - granted);
     }
+
+    /// For another attempt at what has begun with the deadline `first`: the same bytes give no more time.
+    #[cfg(feature = "redis")]
+    pub(crate) fn begin_again(&mut self, first: &Self) {
+        self.granted = self.limit.saturating_sub(first.limit);
+    }
+}
+
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND)
 }
 
 /// The attempts at one call.

@@ -263,6 +263,13 @@ impl Error {
         self
     }
 
+    /// The same error, once it is known that no more than this may be there of what was written.
+    #[cfg(feature = "redis")]
+    pub(crate) fn with_only(mut self, keys: Vec<Key>) -> Self {
+        self.0.keys = keys;
+        self
+    }
+
     /// The same error, where a retry cannot help although its kind suggests it.
     #[must_use]
     pub fn permanent(mut self) -> Self {

@@ -27,6 +27,8 @@ pub(crate) enum Work {
     Put,
     /// To name one: a connector may do that without asking its backend, so that it proves little.
     NewKey,
+    /// To store an object that was named before. Who does only that asks for a probe by asking for a name.
+    Set,
 }
 
 /// A circuit breaker. The time is that of its owner's clock.
@@ -76,7 +78,7 @@ impl Breaker {
     #[cold]
     fn may_probe(&self, work: Work, now: Duration) -> bool {
         let due = self.due.load(Ordering::Acquire);
-        if nanoseconds(now) < due || !self.is_proven_by(work) {
+        if nanoseconds(now) < due || (work == Work::NewKey && self.last_failed_at(Work::Put)) {
             return false;
         }
         let next = nanoseconds(now.saturating_add(self.cooldown));
@@ -85,6 +87,13 @@ impl Breaker {
             self.is_probing.store(true, Ordering::Release);
         }
         is_first
+    }
+
+    /// Who was let through has not tried it after all: the next one may.
+    #[cold]
+    pub(crate) fn was_not_tried(&self, now: Duration) {
+        self.due.store(nanoseconds(now), Ordering::Release);
+        self.is_probing.store(false, Ordering::Release);
     }
 
     /// The connector has done what it was asked, or has answered that it cannot.
@@ -97,15 +106,14 @@ impl Breaker {
 
     #[cold]
     fn close(&self, work: Work) {
-        if self.is_proven_by(work) {
+        if work != Work::NewKey || self.last_failed_at(Work::NewKey) {
             self.is_probing.store(false, Ordering::Relaxed);
             self.failures.store(0, Ordering::Release);
         }
     }
 
-    /// Whether success at this work says that what failed last works again.
-    fn is_proven_by(&self, work: Work) -> bool {
-        work == Work::Put || self.last.load().as_ref().is_none_or(|last| last.work == work)
+    fn last_failed_at(&self, work: Work) -> bool {
+        self.last.load().as_ref().is_some_and(|last| last.work == work)
     }
 
     #[cold]
@@ -307,6 +315,23 @@ mod tests {
         assert!(breaker.lets_through(Work::NewKey, || at(10)));
         breaker.succeeded(Work::NewKey);
         assert!(!breaker.is_open());
+
+        let breaker = Breaker::new(1, at(10));
+        breaker.failed(Work::Set, "no", at(0));
+        assert!(breaker.lets_through(Work::NewKey, || at(10)), "what is set under it tells");
+        breaker.succeeded(Work::NewKey);
+        assert!(breaker.is_open());
+        breaker.succeeded(Work::Set);
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn who_did_not_try_it_leaves_that_to_the_next() {
+        let breaker = open();
+        assert!(lets_through(&breaker, 10) && !lets_through(&breaker, 11));
+        breaker.was_not_tried(at(12));
+        assert_eq!(breaker.health(at(12)).retry_in, Some(Duration::ZERO));
+        assert!(lets_through(&breaker, 12) && !lets_through(&breaker, 12));
     }
 
     #[test]

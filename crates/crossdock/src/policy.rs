@@ -334,7 +334,8 @@ impl PolicyBuilder {
     ///
     /// A skipped connector is passed over where the policy says [`fallback`](Self::fallback); where it does not, puts fail
     /// at once. What counts is a connector that could not be reached in time, or whose outcome is not known; not one that
-    /// has answered, such as that it is full.
+    /// has answered, such as that it is full. A set counts as a put. What fails in a nested multi-connector counts there;
+    /// here too where this policy says `fallback`.
     pub fn max_failures(mut self, failures: u32) -> Self {
         self.policy.max_failures = failures;
         self

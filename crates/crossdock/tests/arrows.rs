@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("router", &["health", "policy"]),
     ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
-    ("connector", &["config", "error", "key", "options"]),
+    ("connector", &["config", "error", "interrupt", "key", "options"]),
     ("usage", &["error", "interrupt", "key", "posix"]),
     ("integrity", &["error", "key", "options"]),
     (

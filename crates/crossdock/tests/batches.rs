@@ -1,8 +1,10 @@
 //! Batches and fallback: routed first, one call a connector, order kept, undone when an item fails.
 
 use std::cell::Cell;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossdock::connectors::{LocalConnector, LocalOptions};
@@ -360,7 +362,7 @@ fn a_set_counts_towards_the_quota() {
 #[test]
 fn shares_of_remote_connectors_run_at_the_same_time() {
     // Each waits until both have begun; one after the other, neither would come back.
-    let both_began = Arc::new(Barrier::new(2));
+    let both_began = Arc::new(AtomicUsize::new(0));
     let remote = || Contrary { both_began: Some(both_began.clone()), ..Contrary::default() };
     let multi = MultiConnector::builder()
         .connector("small", remote(), small())
@@ -375,7 +377,7 @@ fn shares_of_remote_connectors_run_at_the_same_time() {
 
 #[test]
 fn checks_of_remote_connectors_run_at_the_same_time() {
-    let both_began = Arc::new(Barrier::new(2));
+    let both_began = Arc::new(AtomicUsize::new(0));
     let remote = || Contrary { both_began: Some(both_began.clone()), ..Contrary::default() };
     let broken = faulty();
     broken.inject(Operation::Check, Effect::Fail(ErrorKind::Unavailable));
@@ -387,6 +389,37 @@ fn checks_of_remote_connectors_run_at_the_same_time() {
         .unwrap();
     let found: Vec<_> = multi.check_each().iter().map(|(name, found)| (name.to_string(), found.is_ok())).collect();
     assert_eq!(found, [("one".to_owned(), true), ("broken".to_owned(), false), ("two".to_owned(), true)]);
+}
+
+#[test]
+fn a_check_tells_of_what_it_had_to_leave_behind() {
+    let check = |faults: &[(Operation, Effect)]| {
+        let connector = faulty();
+        faults.iter().for_each(|(operation, effect)| connector.inject(*operation, *effect));
+        (Checkup::of(&*connector).unwrap_err(), used(&connector) != EMPTY)
+    };
+    let (unavailable, corrupt) = (Effect::Fail(ErrorKind::Unavailable), Effect::Fail(ErrorKind::Corrupt));
+    let (error, is_left) = check(&[(Operation::Evict, unavailable)]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Unavailable, 1, true));
+    assert!(error.message().contains("the object of the check is left"), "{error}");
+    let (error, is_left) = check(&[(Operation::Get, corrupt), (Operation::Evict, unavailable)]);
+    assert_eq!(
+        (error.kind(), error.keys().len(), is_left),
+        (ErrorKind::Corrupt, 1, true),
+        "the first that failed leads"
+    );
+    let (error, is_left) = check(&[(Operation::Put, Effect::HalfDone(ErrorKind::Ambiguous))]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Ambiguous, 1, true));
+    let (error, is_left) = check(&[(Operation::Get, corrupt)]);
+    assert_eq!((error.kind(), error.keys().len(), is_left), (ErrorKind::Corrupt, 0, false));
+}
+
+#[test]
+fn a_check_that_nobody_wants_any_more_leaves_nothing() {
+    let connector = Contrary::default();
+    let error = interrupt::scope(|| true, || Checkup::of(&connector)).unwrap_err();
+    assert_eq!((error.kind(), error.keys().len()), (ErrorKind::Interrupted, 0));
+    assert_eq!(format!("{:?}", connector.inner), EMPTY);
 }
 
 #[test]
@@ -449,7 +482,8 @@ fn reads_never_search() {
 #[derive(Debug, Default)]
 struct Contrary {
     inner: LocalConnector,
-    both_began: Option<Arc<Barrier>>,
+    /// How many calls of two such connectors have begun: each waits for its partner.
+    both_began: Option<Arc<AtomicUsize>>,
     forgets: bool,
     /// A batch ends only when its caller wants it to.
     is_endless: bool,
@@ -462,8 +496,12 @@ impl Contrary {
     }
 
     fn meet(&self) {
-        if let Some(both) = &self.both_began {
-            both.wait();
+        let Some(begun) = &self.both_began else { return };
+        let partners = (begun.fetch_add(1, Ordering::SeqCst) / 2 + 1) * 2;
+        let start = Instant::now();
+        while begun.load(Ordering::SeqCst) < partners {
+            assert!(start.elapsed() < Duration::from_secs(60), "one waits for the other to end");
+            thread::yield_now();
         }
     }
 }
@@ -494,6 +532,7 @@ impl Connector for Contrary {
     }
 
     fn get(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
+        interrupt::check()?;
         self.inner.get(key, options)
     }
 

@@ -341,6 +341,16 @@ fn a_batch_passes_a_skipped_connector_as_a_put_does() {
 }
 
 #[test]
+fn a_share_that_probes_goes_there_whole() {
+    let (first, _, multi, hand) = open(falls_back());
+    first.heal();
+    hand.advance(10);
+    let keys = multi.put_batch(&objects(&["a", "b", "c"]), &PutOptions::new()).unwrap();
+    assert!(keys.iter().all(|key| &*key.connector_name == "first"), "{keys:?}");
+    assert_eq!((first.calls(Operation::PutBatch), state(&multi, 0)), (1, HealthState::Closed));
+}
+
+#[test]
 fn a_batch_without_a_route_is_no_probe() {
     let (only, hand) = (faulty(), Hand::default());
     let small = touchy().max_size_bytes(3).build().unwrap();
@@ -427,6 +437,83 @@ fn a_nested_multi_connector_judges_its_own() {
     assert_eq!(inner_first.calls(Operation::Put), 3);
     assert_eq!((state(&outer, 0), outer.health()[0].1.failures), (HealthState::Closed, 0));
     assert!(outer.put("the other works", &PutOptions::new()).unwrap().to_string().starts_with("nested/b/"));
+}
+
+#[test]
+fn a_nested_multi_connector_in_which_everything_fails_is_skipped_where_another_takes_over() {
+    let inner_connectors = [faulty(), faulty()];
+    let mut inner = MultiConnector::builder();
+    for (connector, name) in inner_connectors.iter().zip(["a", "b"]) {
+        inner = inner.connector(name, connector.clone(), falls_back());
+        break_down(connector, ErrorKind::Timeout);
+    }
+    let hand = Hand::default();
+    let outer = MultiConnector::builder()
+        .connector("nested", inner.build().unwrap(), falls_back())
+        .connector("second", LocalConnector::new(), Policy::any())
+        .clock(hand.clock())
+        .build()
+        .unwrap();
+    (0..9).for_each(|_| assert_eq!(lands_in(&outer), "second"));
+    // As each of them would be, were it not nested: puts do not wait for all of them again and again.
+    assert_eq!(inner_connectors.each_ref().map(|connector| connector.calls(Operation::Put)), [3, 3]);
+    assert_eq!(state(&outer, 0), HealthState::Open);
+    inner_connectors.iter().for_each(|connector| connector.heal());
+    hand.advance(10);
+    assert_eq!([lands_in(&outer), lands_in(&outer)], ["nested", "nested"]);
+}
+
+#[test]
+fn a_set_that_fails_counts_as_a_put() {
+    let (first, second, multi, hand) = two(falls_back());
+    let future = || multi.new_key(&KeyHint::new().size(6)).unwrap();
+    let set = |key: &MultiKey| multi.set(key, "object", &PutOptions::new());
+    first.inject(Operation::Set, Effect::Fail(ErrorKind::Unavailable));
+    for _ in 0..3 {
+        let key = future();
+        assert_eq!(&*key.connector_name, "first", "naming an object proves nothing");
+        let error = set(&key).unwrap_err();
+        assert_eq!((error.connector(), error.operation()), (Some("first"), Some("set")));
+    }
+    assert_eq!((state(&multi, 0), multi.health()[0].1.failures), (HealthState::Open, 3));
+    let key = future();
+    assert_eq!(&*key.connector_name, "second", "a key that could not be set");
+    set(&key).unwrap();
+    assert_eq!((lands_in(&multi).as_str(), second.calls(Operation::Put)), ("second", 1));
+
+    // Who only makes keys and sets them finds out, too, that it works again.
+    hand.advance(10);
+    let (probe, next) = (future(), future());
+    assert_eq!([&*probe.connector_name, &*next.connector_name], ["first", "second"], "one at a time");
+    set(&probe).unwrap_err();
+    assert_eq!(state(&multi, 0), HealthState::Open);
+    first.heal();
+    hand.advance(10);
+    set(&future()).unwrap();
+    assert_eq!((state(&multi, 0), &*future().connector_name), (HealthState::Closed, "first"));
+}
+
+#[test]
+fn a_batch_that_is_refused_leaves_the_probe_to_the_next_put() {
+    let (first, second, hand) = (faulty(), faulty(), Hand::default());
+    let small = touchy().max_size_bytes(3).priority(1).build().unwrap();
+    let multi = MultiConnector::builder()
+        .connector("small", first.clone(), small)
+        .connector("rest", second.clone(), touchy().build().unwrap())
+        .clock(hand.clock())
+        .build()
+        .unwrap();
+    break_down(&first, ErrorKind::Unavailable);
+    break_down(&second, ErrorKind::Unavailable);
+    (0..3).for_each(|_| drop(multi.put("a", &PutOptions::new())));
+    hand.advance(5);
+    (0..3).for_each(|_| drop(multi.put("long one", &PutOptions::new())));
+    first.heal();
+    hand.advance(5);
+    let error = multi.put_batch(&objects(&["a", "long one"]), &PutOptions::new()).unwrap_err();
+    assert_eq!((error.connector(), first.calls(Operation::PutBatch)), (Some("rest"), 0));
+    assert_eq!(multi.health()[0].1.retry_in, Some(Duration::ZERO), "nobody is trying it");
+    multi.put("a", &PutOptions::new()).unwrap();
 }
 
 #[test]

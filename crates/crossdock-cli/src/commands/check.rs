@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, to_be_safe};
 use crate::globals::Globals;
 use crate::output::{self, Format, plain};
 use crate::setup::Setup;
@@ -119,7 +119,10 @@ fn finding(entry: &Entry, is_unknown: bool, checked: Option<&Result<Checkup, Err
         }
         None => (State::Dormant, None, Exit::Done),
         Some(Ok(_)) => (State::Active, None, Exit::Done),
-        Some(Err(error)) => (State::Active, Some(error.message().to_owned()), error.kind().into()),
+        Some(Err(error)) => {
+            let said = format!("{}{}", error.message(), to_be_safe(error.keys()));
+            (State::Active, Some(said), error.kind().into())
+        }
     };
     // A connector that says "no" cannot be used either.
     let exit = if exit == Exit::No { Exit::Unavailable } else { exit };

@@ -120,17 +120,28 @@ impl Store {
         drop(progress);
         // By the policies: what is skipped after too many failures could not take it either.
         let verdicts = self.multi.explain(Some(size as u64), &self.options).verdicts;
-        let expected = verdicts.into_iter().find(|verdict| verdict.accepts).map(|verdict| verdict.connector);
         let key = stored.map_err(|error| Failure::from(error).context(format_args!("this was {}", shown(&name))))?;
+        let accepting = verdicts.iter().filter(|verdict| verdict.accepts).map(|verdict| &*verdict.connector);
+        let passed = accepting.take_while(|connector| *connector != &*key.connector_name);
+        let passed: Vec<String> = passed
+            .map(|from| format!("connector {from:?} could not take {}{}", shown(&name), self.why_not(from)))
+            .collect();
         // A fallback or a nested connector may have led there.
         if self.setup.forgets_object(&key) {
-            return Err(will_be_forgotten(&key.connector_name));
+            let refused = will_be_forgotten(&key.connector_name);
+            return Err(passed.into_iter().fold(refused, Failure::context));
         }
-        if let Some(expected) = expected.filter(|expected| *expected != key.connector_name) {
-            let (from, to, name) = (&*expected, &*key.connector_name, shown(&name));
-            output::warn(self.format, &format!("connector {from:?} could not take {name}; it went to {to:?} instead"));
+        for passed in passed {
+            output::warn(self.format, &format!("{passed}; it went to {:?} instead", &*key.connector_name));
         }
         self.announce(&key, size, &name).map_err(|cause| self.take_back(&key, &name, &cause))
+    }
+
+    /// What the connector said last; nothing where it is well, as one that is full.
+    fn why_not(&self, connector: &str) -> String {
+        let health = self.multi.health().into_iter().find(|(name, _)| &**name == connector);
+        let said = health.and_then(|(_, health)| health.last_error);
+        said.map_or_else(String::new, |said| format!(": {said}"))
     }
 
     fn announce(&self, key: &MultiKey, size: usize, name: &Path) -> io::Result<()> {

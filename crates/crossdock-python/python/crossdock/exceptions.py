@@ -22,6 +22,7 @@ __all__ = [
     'InvalidKeyError',
     'MultiConnectorError',
     'NoRouteError',
+    'SerializationError',
     'TimeoutError',
     'TooLargeError',
     'UnavailableError',
@@ -129,6 +130,12 @@ class InterruptedError(CrossdockError, builtins.InterruptedError):
     """The call was given up because its caller wanted so. A put wrote nothing."""
 
     kind = 'interrupted'
+
+
+class SerializationError(CrossdockError, ValueError):
+    """An object cannot be turned into bytes, or bytes into an object; `__cause__` is what was raised, if anything was."""
+
+    kind = 'serialization'
 
 
 class MultiConnectorError(CrossdockError):

@@ -307,6 +307,7 @@ const TEXTS: &[&str] = &[
     "1e400",
     "999999999999h",
     "unix_socket",
+    "nodes",
     "sentinels",
     "password",
     "\u{202e}",

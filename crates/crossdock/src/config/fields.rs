@@ -306,9 +306,10 @@ fn is_of_the_policy(name: &str) -> bool {
 pub(crate) fn with_nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
     let shown: String = given.chars().take(80).collect();
     let known: Vec<&str> = known.collect();
+    let given = shown.to_lowercase();
     let nearest = known
         .iter()
-        .map(|name| (strsim::normalized_damerau_levenshtein(&shown.to_lowercase(), &name.to_lowercase()), name))
+        .map(|name| (likeness(&given, &name.to_lowercase()), name))
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match nearest {
@@ -317,10 +318,29 @@ pub(crate) fn with_nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>
     }
 }
 
+/// From 0 to 1. One that is the beginning of the other is near, however long that is: host and hostname.
+fn likeness(given: &str, known: &str) -> f64 {
+    const SHORTEST: usize = 3;
+    let (short, long) = if given.len() < known.len() { (given, known) } else { (known, given) };
+    let alike = strsim::normalized_damerau_levenshtein(given, known);
+    if short.len() >= SHORTEST && long.starts_with(short) { alike.max(0.7) } else { alike }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn the_nearest_name_is_the_one_that_was_meant() {
+        let nearest =
+            |given| with_nearest(given, ["port", "hostname", "role_session_name", "region", "dir"].into_iter());
+        for (given, meant) in [("host", "hostname"), ("prot", "port"), ("region_name", "region"), ("directory", "dir")]
+        {
+            assert!(nearest(given).ends_with(&format!("nearest known is {meant:?}")), "{}", nearest(given));
+        }
+        assert!(nearest("p").contains("known are port, "));
+    }
 
     const SPECS: &[FieldSpec] = &[FieldSpec::new("options", FieldKind::Texts, "More.")];
 

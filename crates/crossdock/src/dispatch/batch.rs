@@ -57,6 +57,12 @@ impl Gates<'_> {
         self.decided.push((place, lets_through));
         lets_through
     }
+
+    /// The round does not take place.
+    fn give_up(&self) {
+        let let_through = self.decided.iter().filter(|(_, lets_through)| *lets_through);
+        let_through.for_each(|(place, _)| self.dispatcher.breakers[*place].was_not_tried((self.dispatcher.clock)()));
+    }
 }
 
 /// What the items of one batch have in common, and their sizes.
@@ -128,6 +134,7 @@ impl Dispatcher {
                 }
             }
             if let Some(error) = failed.take_if(|_| is_lost) {
+                gates.give_up();
                 return Err(undo(written.into_iter().flatten().collect(), error));
             }
             pending = again;
@@ -163,7 +170,7 @@ impl Dispatcher {
                 Step::End => Err(nothing_written(self.no_route(&request), item)),
             }
         };
-        routed.into_iter().map(first).collect()
+        routed.into_iter().map(first).collect::<Result<_>>().inspect_err(|_| gates.give_up())
     }
 
     /// Step 3: where each item of a share that failed goes next.

@@ -190,6 +190,17 @@ impl Dispatcher {
         self.ask(Work::NewKey, order, request, attempt)
     }
 
+    /// Stores an object under a key of [`new_key`](Self::new_key), which has decided for the connector at that place. How it
+    /// ends counts as the end of a put does: keys of a connector in which this fails too often are not made for a while.
+    ///
+    /// # Errors
+    /// What `set` said.
+    pub fn set<T>(&self, place: usize, set: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = set().map_err(|error| self.judged(place, Work::Set, error))?;
+        self.breakers[place].succeeded(Work::Set);
+        Ok(done)
+    }
+
     #[inline]
     fn ask<T>(
         &self,
@@ -270,9 +281,11 @@ impl Dispatcher {
     #[cold]
     fn judged(&self, place: usize, work: Work, error: Error) -> Error {
         let breaker = &self.breakers[place];
+        let is_nested = error.connector().is_some();
         match error.kind() {
-            // A nested multi-connector, which has named its connector, judges that one itself.
-            _ if error.connector().is_some() => {}
+            // A nested multi-connector, which has named its connector, judges that one itself. It is skipped as a whole only
+            // where another takes over: one of its connectors may work.
+            _ if is_nested && !self.lanes[place].policy.fallback() => {}
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Ambiguous => {
                 breaker.failed(work, error.message(), (self.clock)());
             }

@@ -150,7 +150,12 @@ impl MultiConnector {
     /// `AlreadyExists` if the key holds other bytes; `Unsupported` if the connector cannot; otherwise as
     /// [`put`](Self::put).
     pub fn set(&self, key: &MultiKey, object: impl Into<Bytes>, options: &PutOptions) -> Result<()> {
-        self.at(key, "set", |connector| connector.require_deferrable()?.set(&key.connector_key, object.into(), options))
+        let place = self.find(key, "set")?;
+        let set = || {
+            let connector = self.slots[place].connector()?;
+            connector.require_deferrable()?.set(&key.connector_key, object.into(), options)
+        };
+        self.dispatcher.set(place, set).map_err(|error| error.during("set"))
     }
 
     /// Where an object of that size (`None`: any) would go on this host now, and what every policy says.
@@ -305,13 +310,17 @@ impl MultiConnector {
         self.dispatcher.lanes().iter().map(|lane| &lane.name).zip(&self.slots)
     }
 
+    fn find(&self, key: &MultiKey, operation: &'static str) -> Result<usize> {
+        self.dispatcher.find(&key.connector_name).map_err(|error| error.during(operation))
+    }
+
     fn at<T>(
         &self,
         key: &MultiKey,
         operation: &'static str,
         call: impl FnOnce(&dyn Connector) -> Result<T>,
     ) -> Result<T> {
-        let place = self.dispatcher.find(&key.connector_name).map_err(|error| error.during(operation))?;
+        let place = self.find(key, operation)?;
         let done = self.slots[place].connector().and_then(call);
         done.map_err(|error| error.in_connector(self.name(place).clone()).during(operation))
     }

@@ -235,7 +235,10 @@ fn without_credentials_the_error_says_so() -> Outcome {
         .option("metadata_endpoint", Reference::literal(&format!("http://127.0.0.1:{port}")));
     let error = open(&options).put_bytes("object").unwrap_err();
     assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
-    contains(&error, &[&format!("127.0.0.1:{port}"), "no credentials were given"]);
+    contains(
+        &error,
+        &[&format!("127.0.0.1:{port}"), "no credentials were given", "AWS_SECRET_ACCESS_KEY", "~/.aws is not read"],
+    );
     Ok(())
 }
 

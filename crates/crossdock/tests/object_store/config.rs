@@ -135,12 +135,19 @@ fn what_is_wrong_is_named() -> Outcome {
         ("url = \"s3://b\"\npart_size = \"1 MB\"", &["line 4", "part_size", "5242880"]),
         ("url = \"s3://b\"\nconcurrency = 0", &["concurrency", "from 1 to 256"]),
         ("url = \"s3://b\"\nretries = -1", &["retries", "from 0 to 100"]),
+        ("url = \"s3://b\"\ndeadline = 0", &["line 4", "deadline", "more than 0"]),
         ("url = \"s3://b\"\nbucket = \"b\"", &["unknown field \"bucket\""]),
     ] {
         let refused = connect(&format!("[connectors.a]\ntype = \"object_store\"\n{toml}")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidConfig, "{toml}");
         contains(&refused.to_string(), words);
     }
+    let half = ObjectStoreOptions::new("s3://b").option("access_key_id", Reference::literal("me"));
+    let refused = ObjectStoreConnector::open(&half).unwrap_err();
+    contains(&refused.to_string(), &["access_key_id and secret_access_key go together"]);
+    let bare = half.option("secret_access_key", Reference::new("${env:PATH}")?);
+    let refused = ObjectStoreConnector::open(&bare.option("endpoint", Reference::literal("s3.example.org:9000")));
+    contains(&refused.unwrap_err().to_string(), &["options.endpoint", "https://"]);
     Ok(())
 }
 
@@ -183,6 +190,12 @@ fn what_hides_behind_references() -> Outcome {
     let no_certificate = ObjectStoreOptions::new("s3://b")
         .ca_file(write("ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?);
     contains(&refused(&no_certificate).to_string(), &["ca_file"]);
+    let absent =
+        refused(&ObjectStoreOptions::new("s3://b").ca_file(write("path", "/nonexistent/s3cret.pem")?)).to_string();
+    contains(&absent, &["ca_file", "${file:"]);
+    assert!(!absent.contains("s3cret"), "{absent}");
+    let never = refused(&ObjectStoreOptions::new("s3://b").deadline(std::time::Duration::ZERO));
+    contains(&never.to_string(), &["deadline"]);
     Ok(())
 }
 

@@ -146,8 +146,9 @@ fn an_upload_whose_completion_is_lost() -> Outcome {
     let store = open(&options.deadline(Duration::from_secs(2)));
     proxy.obey(Rule::new(Fault::CutRequest(10)).to("POST /").skip(1).times(1000))?;
     let error = store.put_bytes(object).unwrap_err();
-    assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
-    assert_eq!((count(&server), parts(&server)), (2, 0));
+    // The time may end between two attempts or within one.
+    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+    assert_eq!((error.keys(), count(&server), parts(&server)), (&[][..], 2, 0), "{error}");
     Ok(())
 }
 
@@ -169,8 +170,9 @@ fn a_batch_with_losses() -> Outcome {
         proxy.obey(Rule::new(fault).to("PUT /").skip(50).times(1000))?;
         let error = store.put_batch(&objects, &PutOptions::new()).unwrap_err();
         proxy.forget_rules()?;
-        assert_eq!((error.kind(), error.keys()), (ErrorKind::Unavailable, &[][..]), "{error}");
-        assert_eq!(count(&server), 0, "all of it was undone");
+        // The time may end between two attempts or within one.
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+        assert_eq!((error.keys(), count(&server)), (&[][..], 0), "all of it was undone: {error}");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod common;
 mod config;
 mod conformance;
 mod failures;
+mod fake;
 mod lost;
 mod objects;
 mod runtimes;

@@ -1,70 +1,25 @@
-//! Uploads that were begun and never ended. `s3s-fs` lists none, so these two tests have a server of their own that knows the
-//! few answers they need.
+//! Uploads that were begun and never ended, and other things of which `s3s-fs` has none: with a server of the tests' own.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossdock::config::Reference;
-use crossdock::connectors::ObjectStoreOptions;
-use crossdock::{Connector, GcOptions};
+use crossdock::{CloseOptions, Connector, ConnectorExt, Deferrable, ErrorKind, GcOptions, KeyHint, PutOptions};
 use libtest_mimic::Trial;
 
 use crate::common::{Named, Outcome, open};
+use crate::fake::{response, server};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Named; 2] = [
+    let tests: [Named; 5] = [
         ("old_uploads_of_ours_are_aborted", old_uploads_of_ours_are_aborted),
         ("a_server_that_lists_no_uploads", a_server_that_lists_no_uploads),
+        ("a_server_that_aborts_whatever_it_is_asked_to", a_server_that_aborts_whatever_it_is_asked_to),
+        ("a_set_that_was_completed_unheard", a_set_that_was_completed_unheard),
+        ("clearing_takes_the_time_that_it_needs", clearing_takes_the_time_that_it_needs),
     ];
     tests.into_iter().map(|(name, test)| Trial::test(name, test)).collect()
-}
-
-/// What was asked, by method and path.
-type Asked = Arc<Mutex<Vec<String>>>;
-
-/// A server that answers what `answer` says of a request.
-fn server(answer: fn(&str) -> String) -> std::io::Result<(ObjectStoreOptions, Asked)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let endpoint = format!("http://{}", listener.local_addr()?);
-    let asked = Asked::default();
-    let log = asked.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let log = log.clone();
-            thread::spawn(move || serve(stream, answer, &log));
-        }
-    });
-    let options = ObjectStoreOptions::new("s3://bucket/my/prefix")
-        .option("endpoint", Reference::literal(&endpoint))
-        .option("access_key_id", Reference::literal("me"))
-        .option("secret_access_key", Reference::new("${file:/proc/self/comm}").expect("a reference"))
-        .deadline(Duration::from_secs(60));
-    Ok((options, asked))
-}
-
-fn serve(mut stream: TcpStream, answer: fn(&str) -> String, log: &Asked) {
-    let mut buffer = [0; 16_384];
-    let mut request = String::new();
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        request += &String::from_utf8_lossy(&buffer[..count]);
-        if !request.contains("\r\n\r\n") {
-            continue;
-        }
-        assert!(request.to_lowercase().contains("authorization: aws4-hmac-sha256"), "it is signed: {request}");
-        let line = request.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
-        if stream.write_all(answer(&line).as_bytes()).is_err() {
-            return;
-        }
-        request.clear();
-    }
-}
-
-fn response(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 const ONE: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
@@ -119,5 +74,90 @@ fn a_server_that_lists_no_uploads() -> Outcome {
     assert_eq!(open(&options).gc(&GcOptions::default())?.removed, 0);
     let (options, _) = server(|_| response("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"))?;
     assert!(open(&options).gc(&GcOptions::default()).is_err_and(|error| error.to_string().contains("AccessDenied")));
+    Ok(())
+}
+
+const IS_MISSING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+const IS_THERE: &str = "HTTP/1.1 200 OK\r\nETag: \"whole\"\r\nLast-Modified: Wed, 01 May 2024 10:00:00 GMT\r\n\
+                        Content-Length: 6\r\n\r\n";
+
+/// One that hangs up when it is asked to complete an upload, and agrees to abort it as if it had not been completed.
+fn an_upload(line: &str, head: &str) -> String {
+    match line.split_once(' ') {
+        Some(("POST", path)) if path.ends_with("?uploads=") => response(
+            "200 OK",
+            "<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>k</Key><UploadId>u</UploadId>\
+             </InitiateMultipartUploadResult>",
+        ),
+        Some(("PUT", _)) => "HTTP/1.1 200 OK\r\nETag: \"part\"\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        Some(("DELETE", _)) => response("204 No Content", ""),
+        Some(("HEAD", _)) => head.to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn a_server_that_aborts_whatever_it_is_asked_to() -> Outcome {
+    let put = |answer| {
+        let (options, asked) = server(answer)?;
+        let hurried = options.multipart_threshold(0).deadline(Duration::from_millis(500));
+        let outcome = open(&hurried).put_bytes("object");
+        let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(asked.iter().any(|line| line.starts_with("DELETE ")), "{asked:?}");
+        Ok::<_, std::io::Error>(outcome)
+    };
+    let unknown = put(|line| an_upload(line, ""))?.unwrap_err();
+    assert_eq!((unknown.kind(), unknown.keys().len()), (ErrorKind::Ambiguous, 1), "{unknown}");
+    let unwritten = put(|line| an_upload(line, IS_MISSING))?.unwrap_err();
+    assert_eq!((unwritten.kind(), unwritten.keys().len()), (ErrorKind::Unavailable, 0), "{unwritten}");
+    let there = put(|line| an_upload(line, IS_THERE))?;
+    assert!(there.as_ref().map_or_else(|error| error.kind() == ErrorKind::Ambiguous, |_| true), "{there:?}");
+    Ok(())
+}
+
+/// It completes the upload, says so to nobody, and shows what is there only afterwards.
+fn completed_unheard(line: &str) -> String {
+    static IS_COMPLETE: AtomicBool = AtomicBool::new(false);
+    if line.starts_with("POST ") && line.contains("uploadId=") {
+        IS_COMPLETE.store(true, Ordering::SeqCst);
+    }
+    an_upload(line, if IS_COMPLETE.load(Ordering::SeqCst) { IS_THERE } else { IS_MISSING })
+}
+
+/// What may be there is told, also where there was no time to compare it.
+fn a_set_that_was_completed_unheard() -> Outcome {
+    let (options, _) = server(completed_unheard)?;
+    let store = open(&options.multipart_threshold(0).deadline(Duration::from_millis(500)));
+    let key = store.new_key(&KeyHint::new())?;
+    let unsure = store.set(&key, "object".into(), &PutOptions::new()).unwrap_err();
+    assert_eq!(unsure.keys(), [key], "{unsure}");
+    Ok(())
+}
+
+/// Five pages, each of which takes more than a third of what one call may.
+fn many_pages(line: &str) -> String {
+    if !line.starts_with("GET ") {
+        let deleted = format!("<Deleted><Key>my/prefix/{ONE}</Key></Deleted>");
+        return response("200 OK", &format!("<DeleteResult>{deleted}</DeleteResult>"));
+    }
+    thread::sleep(Duration::from_millis(400));
+    let page = (1..5).find(|page| line.contains(&format!("continuation-token={page}"))).unwrap_or(0);
+    let next = match page {
+        4 => "<IsTruncated>false</IsTruncated>".to_owned(),
+        page => format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>", page + 1),
+    };
+    let object = format!(
+        "<Contents><Key>my/prefix/{ONE}</Key><LastModified>2024-05-01T10:00:00.000Z</LastModified><Size>1</Size>\
+         <ETag>\"e\"</ETag></Contents>"
+    );
+    response("200 OK", &format!("<ListBucketResult>{next}{object}</ListBucketResult>"))
+}
+
+fn clearing_takes_the_time_that_it_needs() -> Outcome {
+    let (options, asked) = server(many_pages)?;
+    let store = open(&options.deadline(Duration::from_secs(1)).clear(true));
+    store.close(&CloseOptions::default())?;
+    let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+    assert_eq!(asked.iter().filter(|line| line.starts_with("GET ")).count(), 5, "{asked:?}");
+    assert_eq!(asked.iter().filter(|line| !line.starts_with("GET ")).count(), 5, "{asked:?}");
     Ok(())
 }

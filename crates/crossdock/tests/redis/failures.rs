@@ -14,7 +14,7 @@ use crossdock::{
     Bytes, Connector, ConnectorExt, Deferrable, ErrorKind, GetOptions, Key, KeyHint, MultiConnector, ObjectKey, Policy,
     PutOptions, interrupt,
 };
-use crossdock_servers::{Aof, LossyProxy, Redis, RedisSentinel, Reply, SentinelOptions};
+use crossdock_servers::{Aof, LossyProxy, Redis, RedisSentinel, Reply, SentinelOptions, Tls};
 use libtest_mimic::Trial;
 
 use crate::common::{CLUSTER, Outcome, SHARED, hurried, kind_of, open, options, start};
@@ -34,7 +34,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_cluster_moves_its_slots", a_cluster_moves_its_slots),
         ("servers_that_talk_nonsense", servers_that_talk_nonsense),
         ("a_server_that_trickles", a_server_that_trickles),
+        ("an_object_that_breaks_off_gives_no_more_time", an_object_that_breaks_off_gives_no_more_time),
         ("hosts_that_do_not_exist", hosts_that_do_not_exist),
+        ("what_does_not_fit_the_server_is_said", what_does_not_fit_the_server_is_said),
         ("a_unix_socket_where_nobody_accepts", a_unix_socket_where_nobody_accepts),
         ("sizes_in_keys_give_no_time", sizes_in_keys_give_no_time),
         ("a_set_that_reads_what_is_there_has_one_deadline", a_set_that_reads_what_is_there_has_one_deadline),
@@ -282,7 +284,7 @@ fn servers_that_talk_nonsense() -> Outcome {
         assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{refused}");
     }
     // One that greets as it should, and then promises more than there is memory for.
-    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
+    let greeting = b"$0\r\n\r\n*0\r\n*0\r\n*0\r\n+\r\n$99999999999999\r\n";
     let options = RedisOptions::new("127.0.0.1", nonsense(greeting)?).deadline(Duration::from_millis(300)).retries(0);
     let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
     assert_eq!(kind_of(open(&options).get_bytes(&key)), ErrorKind::Unavailable);
@@ -297,7 +299,7 @@ fn a_server_that_trickles() -> Outcome {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut asked = [0; 4096];
-            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(b"$0\r\n\r\n*0\r\n*0\r\n+\r\n"));
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(GREETING));
             let head = greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$100000000\r\n"));
             while head.is_ok() && stream.write_all(&[b'x'; 64]).is_ok() {
                 thread::sleep(Duration::from_millis(5));
@@ -318,6 +320,32 @@ fn a_server_that_trickles() -> Outcome {
     Ok(())
 }
 
+/// It promises a large object, for which there is a second more, and hangs up.
+fn an_object_that_breaks_off_gives_no_more_time() -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 4096];
+            let greeted = stream.read(&mut asked).and_then(|_| stream.write_all(GREETING));
+            let promised =
+                greeted.and_then(|()| stream.read(&mut asked)).and_then(|_| stream.write_all(b"$8388608\r\n"));
+            if promised.is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let redis = open(&RedisOptions::new("127.0.0.1", port).deadline(Duration::from_millis(500)).retries(40));
+    let key = ObjectKey::bare("7c9e6679-7425-40de-944b-e07fc1f90ae7").into();
+    let start = Instant::now();
+    let late = redis.get_bytes(&key).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(15), "it takes {:?}: {late}", start.elapsed());
+    Ok(())
+}
+
+/// What a server answers to our greeting.
+const GREETING: &[u8] = b"$0\r\n\r\n*0\r\n*0\r\n*0\r\n+\r\n";
+
 fn hosts_that_do_not_exist() -> Outcome {
     let options = RedisOptions::new("no-such-host.invalid", 6379).deadline(Duration::from_secs(20)).retries(0);
     let refused = open(&options).put_bytes("object").unwrap_err();
@@ -326,6 +354,28 @@ fn hosts_that_do_not_exist() -> Outcome {
     let missing = open(&RedisOptions::unix_socket("/no/such/socket").retries(0)).put_bytes("object").unwrap_err();
     assert!(missing.to_string().contains("/no/such/socket"), "{missing}");
     assert!(SHARED.command(&["PING"]).is_ok());
+    Ok(())
+}
+
+/// The mistakes that are made most when a config is written.
+fn what_does_not_fit_the_server_is_said() -> Outcome {
+    let server = start(&Servers::new().tls(Tls::Only));
+    let secured = RedisOptions::new("127.0.0.1", server.tls_address().ok_or("it speaks TLS")?.port()).retries(0);
+    let plain = || hurried(&SHARED);
+    let address = SHARED.address().to_string();
+    let mistakes = [
+        (plain().database(1_000_000), ErrorKind::Unavailable, "choose a lower database"),
+        (plain().cluster(true), ErrorKind::Unavailable, "leave cluster out"),
+        (RedisOptions::sentinels([&*address], "primary")?.retries(0), ErrorKind::Unavailable, "it is no sentinel"),
+        (plain().tls().deadline(Duration::from_millis(300)), ErrorKind::Timeout, "look whether it speaks TLS"),
+        (secured.clone(), ErrorKind::Unavailable, "whether it wants TLS"),
+        (secured.tls(), ErrorKind::Unavailable, "trust its authority with tls_ca_file"),
+    ];
+    for (options, kind, says) in mistakes {
+        let refused = open(&options).put_bytes("object").unwrap_err();
+        assert_eq!(refused.kind(), kind, "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     crate::common::trials(&[
         ("lost_replies_leave_one_copy", lost_replies_leave_one_copy),
         ("a_set_whose_reply_is_lost", a_set_whose_reply_is_lost),
+        ("a_set_that_cannot_look_at_what_it_finds", a_set_that_cannot_look_at_what_it_finds),
         ("half_a_request_is_no_object", half_a_request_is_no_object),
         ("half_a_reply_is_no_object", half_a_reply_is_no_object),
         ("replies_that_never_come", replies_that_never_come),
@@ -59,6 +60,19 @@ fn a_set_whose_reply_is_lost() -> Outcome {
     proxy.obey(Rule::new(Fault::DropReply(Then::Close)).to("UNLINK"))?;
     redis.evict(&key)?;
     assert_eq!(server.command(&["DBSIZE"])?.text(), "0");
+    Ok(())
+}
+
+/// The first attempt has stored it, the second finds it, and whose bytes these are is not answered.
+fn a_set_that_cannot_look_at_what_it_finds() -> Outcome {
+    let (server, proxy, options) = behind_a_proxy()?;
+    let redis = open(&options.deadline(Duration::from_secs(3)));
+    let key = redis.new_key(&KeyHint::new())?;
+    proxy.obey(Rule::new(Fault::DropReply(Then::Reset)).to("SET"))?;
+    proxy.obey(Rule::new(Fault::DropReply(Then::Silence)).to("GET\r\n$36"))?;
+    let unsure = redis.set(&key, "object".into(), &PutOptions::new()).unwrap_err();
+    assert_eq!(unsure.keys(), [key], "{unsure}");
+    assert_eq!(server.command(&["DBSIZE"])?.text(), "1");
     Ok(())
 }
 

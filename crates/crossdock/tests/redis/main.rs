@@ -3,6 +3,7 @@
 
 mod common;
 mod conformance;
+mod failover;
 mod failures;
 mod lost;
 mod server;
@@ -14,6 +15,7 @@ fn main() {
     trials.extend(conformance::trials());
     trials.extend(server::trials());
     trials.extend(failures::trials());
+    trials.extend(failover::trials());
     trials.extend(lost::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

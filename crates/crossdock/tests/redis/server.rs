@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossdock::config::{Config, Reference};
-use crossdock::connectors::{LocalOptions, RedisOptions};
+use crossdock::connectors::{LocalOptions, RedisConnector, RedisOptions};
 use crossdock::{
     Bytes, CloseOptions, Connector, ConnectorExt, Deferrable, Durability, ErrorKind, GetOptions, Key, KeyHint,
     MultiConnector, ObjectKey, Policy, PutOptions, Registry,
@@ -20,6 +20,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     crate::common::trials(&[
         ("on_the_wire_it_is_as_proxystore_has_it", on_the_wire_it_is_as_proxystore_has_it),
         ("durability_follows_from_the_server", durability_follows_from_the_server),
+        (
+            "a_server_that_does_not_sync_while_it_rewrites_its_file",
+            a_server_that_does_not_sync_while_it_rewrites_its_file,
+        ),
         ("an_evicting_server_promises_nothing", an_evicting_server_promises_nothing),
         ("what_is_too_large_is_refused_before_it_is_sent", what_is_too_large_is_refused_before_it_is_sent),
         ("a_full_server", a_full_server),
@@ -31,6 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("objects_that_may_be_replaced", objects_that_may_be_replaced),
         ("passwords_are_checked_and_never_shown", passwords_are_checked_and_never_shown),
         ("what_servers_repeat_is_never_shown", what_servers_repeat_is_never_shown),
+        ("a_user_without_a_password", a_user_without_a_password),
+        ("limits_that_make_no_sense", limits_that_make_no_sense),
         ("who_is_trusted", who_is_trusted),
         ("a_whole_url_behind_a_reference", a_whole_url_behind_a_reference),
         ("batches_larger_than_any_buffer", batches_larger_than_any_buffer),
@@ -94,6 +100,17 @@ fn durability_follows_from_the_server() -> Outcome {
         assert_eq!(demanding.put_bytes("object").is_ok(), most == Some(Durability::Host));
         assert_eq!(demanding.put_batch(&["object".into()], &PutOptions::new()).is_ok(), most == Some(Durability::Host));
     }
+    Ok(())
+}
+
+fn a_server_that_does_not_sync_while_it_rewrites_its_file() -> Outcome {
+    let server = start(&Servers::new().aof(Aof::Always).set("no-appendfsync-on-rewrite", "yes"));
+    let redis = open(&options(&server));
+    let put = |level| redis.put("object".into(), &PutOptions::new().durability(level));
+    put(Durability::Process)?;
+    let refused = put(Durability::Host).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("no-appendfsync-on-rewrite"), "{refused}");
     Ok(())
 }
 
@@ -264,11 +281,52 @@ fn passwords_are_checked_and_never_shown() -> Outcome {
         assert!(refused.to_string().contains(&server.address().to_string()), "{refused}");
     }
     assert!(hurried(&server).password(Reference::literal("s3cret")).is_err());
+    let misplaced = RedisOptions::sentinels([":s3cret@localhost:26379"], "primary").unwrap_err();
+    assert!(!misplaced.to_string().contains("s3cret"), "{misplaced}");
+    for options in [
+        RedisOptions::new("redis://:s3cret@localhost", 6379),
+        RedisOptions::unix_socket("unix://:s3cret@/run/redis.sock"),
+    ] {
+        let refused = RedisConnector::attach(&options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
     let refused = Config::from_text("[connectors.a]\ntype = \"redis\"\nurl = \"redis://:s3cret@localhost\"\n")
         .and_then(|config| Registry::builtin().connect(&config))
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
     assert!(refused.to_string().contains("line 3") && !refused.to_string().contains("s3cret"), "{refused}");
+    Ok(())
+}
+
+/// Who is named is who we are, or the server says no: never somebody else.
+fn a_user_without_a_password() -> Outcome {
+    let server = start(&Servers::new().set("user", "worker on nopass ~* +@all"));
+    let redis = open(&options(&server).username(Reference::literal("worker")));
+    redis.put_bytes("object")?;
+    let clients = server.command(&["CLIENT", "LIST"])?.text();
+    assert!(clients.contains("user=worker"), "{clients}");
+    let refused = open(&options(&server).username(Reference::literal("nobody"))).put_bytes("object").unwrap_err();
+    assert!(refused.to_string().contains("WRONGPASS"), "{refused}");
+    Ok(())
+}
+
+fn limits_that_make_no_sense() -> Outcome {
+    let at = || RedisOptions::new("127.0.0.1", 1);
+    for (options, word) in [
+        (at().deadline(Duration::ZERO), "deadline"),
+        (at().ttl(Duration::ZERO), "ttl"),
+        (at().ttl(Duration::MAX), "ttl"),
+    ] {
+        let refused = RedisConnector::attach(&options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+        assert!(refused.to_string().contains(word), "{refused}");
+    }
+    // Centuries are fine.
+    let long = options(&SHARED).ttl(Duration::from_secs(86_400 * 365 * 1000));
+    let redis = open(&long.prefix("long:"));
+    let key = redis.put_bytes("object")?;
+    assert_eq!(redis.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
     Ok(())
 }
 

@@ -19,9 +19,16 @@ A config, for example crossdock.toml:
   dir = \"/dev/shm/my-run-${env:USER}\"
   policy = { max_size_bytes = \"64 MiB\", host_pattern = 'nid\\d+', priority = 10 }
 
+  [connectors.cache]
+  type = \"redis\"
+  url = \"redis://:${env:REDIS_PASSWORD}@cache.example:6379/0\"
+  policy = { max_size_bytes = \"1 MiB\", priority = 5, fallback = true }
+
   [connectors.shared]
   type = \"file\"
   dir = \"${env:SCRATCH}/objects\"
+
+`crossdock config schema` tells every option of every type, with units, ranges and defaults.
 
 Exit codes:
   0  done

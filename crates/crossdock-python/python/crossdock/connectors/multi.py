@@ -74,7 +74,11 @@ class Explanation(NamedTuple):
     verdicts: list[Verdict]
 
     def __str__(self) -> str:
-        return '\n'.join([f'route: {self.route or "none"}', *(f'  {verdict}' for verdict in self.verdicts)])
+        route = self.route or 'none'
+        blocking = next((verdict for verdict in self.verdicts if verdict.accepts), None)
+        if self.route is None and blocking is not None:
+            route += f' while {blocking.connector} is being skipped, as its policy has no fallback: puts fail'
+        return '\n'.join([f'route: {route}', *(f'  {verdict}' for verdict in self.verdicts)])
 
 
 class _ConnectorPolicy(NamedTuple):

@@ -37,13 +37,13 @@ class ObjectStoreConnector(StoredBase[ObjectStoreKey], Managed):
     `AmbiguousError`, which carries the key.
 
     Strings may hold references, `${env:NAME}` and `${file:PATH}`, which are resolved when the connector is built. Secrets
-    must be such, as configs travel and are shown; what is not given is taken from the environment (`AWS_ACCESS_KEY_ID` and
-    the like), or from the machine's role.
+    must be such, as configs travel and are shown. Credentials that are not given are those of the environment
+    (`AWS_ACCESS_KEY_ID` and the like), else of the machine's role; `~/.aws` is not read.
 
     Args:
-        url: Where the objects are: `s3://bucket/prefix`.
+        url: Where the objects are: `s3://bucket/prefix`. The bucket must be there.
         options: Options of the store, such as `region`, `endpoint`, `access_key_id` and `secret_access_key`, by the names
-            that the Rust crate `object_store` gives them.
+            that the Rust crate `object_store` gives them, with `aws_` before them or without.
         clear: Whether `close` removes all objects below the prefix. Counts only in the process that built the connector, and
             not for those that are built from its config.
         ca_file: A file of certificates (PEM) that are trusted besides those of the system.
@@ -54,9 +54,9 @@ class ObjectStoreConnector(StoredBase[ObjectStoreKey], Managed):
         multipart_threshold: From which size on an object goes and comes in parts: bytes, or a string such as `'16 MiB'`,
             which is the default.
         part_size: The size of a part, likewise, from 5 MiB to 5 GiB. Default 8 MiB.
-        concurrency: How many requests one call makes at the same time, from 1 to 256. Default 8.
-        deadline: How long a call may take, retries included, and a second more for each 8 MiB that it moves: seconds, or a
-            string such as `'500ms'`. Default 15.
+        concurrency: How many requests one call makes at the same time, from 1 to 256. Default 32.
+        deadline: How long a call may take, retries included, and a second more for each 8 MiB that it moves: seconds, more
+            than 0, or a string such as `'500ms'`. Default 15.
         retries: How often a request is repeated where that may help, from 0 to 100. Default 3.
         zero_copy: `get` returns read-only memoryviews instead of `bytes`.
 
@@ -66,7 +66,8 @@ class ObjectStoreConnector(StoredBase[ObjectStoreKey], Managed):
 
     Example:
         >>> from crossdock.connectors.object_store import ObjectStoreConnector
-        >>> connector = ObjectStoreConnector('s3://runs/today', options={'endpoint': 'http://127.0.0.1:9000'})
+        >>> options = {'endpoint': 'http://127.0.0.1:9000', 'access_key_id': 'me', 'secret_access_key': '${env:MY_SECRET}'}
+        >>> connector = ObjectStoreConnector('s3://runs/today', options=options)  # doctest: +SKIP
         >>> key = connector.put(b'object')  # doctest: +SKIP
         >>> connector.get(key)  # doctest: +SKIP
         b'object'

@@ -41,12 +41,12 @@ class RedisConnector(StoredBase[RedisKey], Managed):
     password must be one, as configs travel and are shown.
 
     Args:
-        hostname: The server's host; or say where it is with `url`, `unix_socket` or `sentinels`.
-        port: The server's port. Default 6379.
+        hostname: The server's host, by name or address; or say where it is with `url`, `unix_socket`, `nodes` or `sentinels`.
+        port: The server's port, from 1 to 65535. Default 6379.
         clear: Whether `close` removes all objects: the strings whose names are the prefix and a UUID, whoever put them.
             Counts only in the process that built the connector, and not for those that are built from its config.
         url: The server: `redis://user:${env:PASSWORD}@host:6379/0`, `rediss://...` for TLS, `unix:///path`.
-        unix_socket: The path of the server's unix socket.
+        unix_socket: The path of the server's unix socket, an absolute one.
         username: The user of the server. Default: its default user.
         password: The password, as a reference.
         database: The number of the database, from 0 on.
@@ -57,6 +57,7 @@ class RedisConnector(StoredBase[RedisKey], Managed):
         prefix: What the names of all objects begin with on the server. Default: nothing, as ProxyStore has it.
         ttl: How long the server keeps an object: seconds, or a string such as `'12h'`. Default: until it is evicted.
         cluster: Whether the server is a node of a cluster.
+        nodes: The addresses of some nodes of a cluster (`host:6379`): the first that answers tells of the others.
         sentinels: The addresses of sentinels (`host:26379`), which know the primary.
         sentinel_service: The name that the sentinels know the servers by.
         sentinel_password: The password of the sentinels, as a reference. Default: they have none.
@@ -66,8 +67,8 @@ class RedisConnector(StoredBase[RedisKey], Managed):
         integrity: What keys carry and what is checked when an object is read: `'size'`, or `'checksum'` as well.
         write_once: Whether an object is written once. Without, setting a key again replaces its object, and keys carry
             neither size nor checksum: for ProxyStore's `ref.update()`.
-        deadline: How long a call may take, retries included, and a second more for each 8 MiB that it moves: seconds, or a
-            string such as `'500ms'`. Default 15.
+        deadline: How long a call may take, retries included, and a second more for each 8 MiB that it moves: seconds, more
+            than 0, or a string such as `'500ms'`. Default 15.
         retries: How often a call is tried again within its deadline where nothing was written, from 0 to 100. Default 3.
         zero_copy: `get` returns read-only memoryviews instead of `bytes`.
 
@@ -101,6 +102,7 @@ class RedisConnector(StoredBase[RedisKey], Managed):
         prefix: str | None = None,
         ttl: float | str | None = None,
         cluster: bool = False,
+        nodes: Sequence[str] | None = None,
         sentinels: Sequence[str] | None = None,
         sentinel_service: str | None = None,
         sentinel_password: str | None = None,
@@ -129,6 +131,7 @@ class RedisConnector(StoredBase[RedisKey], Managed):
             'prefix': prefix,
             'ttl': ttl,
             'cluster': cluster,
+            'nodes': nodes,
             'sentinels': sentinels,
             'sentinel_service': sentinel_service,
             'sentinel_password': sentinel_password,

@@ -67,7 +67,7 @@ pub(super) struct Call {
     retries: u32,
     /// What it does, and with which store, for messages: `put an object into s3://bucket/prefix`.
     doing: String,
-    /// What may be the reason, if the server is not reached or says no.
+    /// What may be the reason, if the server was never reached or says no.
     hint: &'static str,
 }
 
@@ -105,6 +105,11 @@ impl Call {
         let mut deadline = self.deadline.get();
         deadline.extend_for(bytes);
         self.deadline.set(deadline);
+    }
+
+    /// For work of any length: its next step has its time for itself.
+    pub(super) fn renew(&self) {
+        self.deadline.set(Deadline::new(self.limit, 0));
     }
 
     /// Waits for a request.
@@ -154,6 +159,11 @@ impl Call {
         }
     }
 
+    /// Whether a request of this process has succeeded.
+    fn has_worked(&self) -> bool {
+        self.engine.used.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether connections may have been closed without anybody having noticed.
     pub(super) fn is_idle(&self) -> bool {
         self.engine.age().saturating_sub(self.engine.used.load(Ordering::Relaxed)) >= IDLE
@@ -197,10 +207,11 @@ impl Call {
         let (kind, advice) = failure.meaning();
         let permanent = failure.is_permanent();
         let hint = match failure.cause {
-            Cause::Denied | Cause::NotReached | Cause::Lost => self.hint,
+            Cause::Denied | Cause::NotReached | Cause::Lost | Cause::Expired if !self.has_worked() => self.hint,
             _ => "",
         };
-        let text = format!("cannot {}: {}{}{hint}; {advice}", self.doing, failure.text(), self.tried(&attempts));
+        let advice = if hint.is_empty() { format!("; {advice}") } else { hint.to_owned() };
+        let text = format!("cannot {}: {}{}{advice}", self.doing, failure.text(), self.tried(&attempts));
         if let Cause::Interrupted(error) | Cause::Found(error) = failure.cause {
             return error;
         }

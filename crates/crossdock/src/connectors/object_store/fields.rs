@@ -36,7 +36,7 @@ pub(super) const TUNING: [FieldSpec; 10] = [
     FieldSpec::new(
         "concurrency",
         FieldKind::Integer,
-        "How many requests one call makes at the same time, from 1 to 256. Default 8.",
+        "How many requests one call makes at the same time, from 1 to 256. Default 32.",
     ),
     FieldSpec::new(
         "retries",

@@ -60,7 +60,7 @@ const LONGEST_ID: usize = 128;
 /// - **WebDAV** servers know neither conditions nor parts, and may show an object while it is being written: so there are no keys
 ///   before their objects.
 /// - **Leftovers.** Who is killed in the middle of a large put leaves an upload that nobody sees and everybody pays for.
-///   [`gc`](Connector::gc) aborts those of S3; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) does so for S3 and
+///   [`gc`](Connector::gc) aborts those of S3, where the server lists them; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) does so for S3 and
 ///   Google Cloud Storage without being asked. Azure forgets them after a week.
 ///
 /// ```no_run
@@ -169,7 +169,8 @@ impl ObjectStoreConnector {
     fn reach(&self, doing: &str, bytes: u64) -> Result<Call> {
         let doing = format!("{doing} {}", self.place.named);
         let call = Call::new(self.engine()?, self.options.deadline, self.options.retries, bytes, doing);
-        let no_credentials = "; no credentials were given, so this machine's role was asked for some";
+        let no_credentials = "; no credentials were given, so this machine's role was asked for some: set AWS_ACCESS_KEY_ID and \
+                              AWS_SECRET_ACCESS_KEY, or access_key_id and secret_access_key (~/.aws is not read)";
         Ok(if self.place.asks_for_credentials { call.hinting(no_credentials) } else { call })
     }
 
@@ -406,7 +407,11 @@ impl Deferrable for ObjectStoreConnector {
             match put::write(&call, &path, &object, self.creates(), self.shape) {
                 Ok(Stored::New) => return Ok(()),
                 // Gone again, if it does not hold anything: then it is our turn once more.
-                Ok(Stored::Taken) => is_known = self.holds(&call, &path, &object)?,
+                // It may be ours, stored by a request that was not answered.
+                Ok(Stored::Taken) => {
+                    let found = self.holds(&call, &path, &object);
+                    is_known = found.map_err(|error| error.with_keys([key.clone().into()]))?;
+                }
                 Err(mut unwritten) => {
                     if unwritten.left == Left::Object && !self.options.write_once {
                         // It may have taken the place of another one.

@@ -55,7 +55,7 @@ impl ObjectStoreOptions {
             conditional_put: true,
             multipart_threshold: 16 << 20,
             part_size: 8 << 20,
-            concurrency: 8,
+            concurrency: 32,
             retries: 3,
             deadline: Duration::from_secs(15),
             clear: false,
@@ -126,21 +126,22 @@ impl ObjectStoreOptions {
         self
     }
 
-    /// How many requests one call makes at the same time, from 1 to 256. Default 8.
+    /// How many requests one call makes at the same time, from 1 to 256. Default 32.
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
         self
     }
 
-    /// How often a request is repeated where that may help. Default 3.
+    /// How often a request is repeated where that may help. 0 for never; default 3.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How long one call may take with all its retries, besides a second for each 8 MiB that it moves. Default 15 s.
+    /// How long one call may take with all its retries, besides a second for each 8 MiB that it moves. More than 0; default 15
+    /// seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -273,8 +274,15 @@ impl ObjectStoreOptions {
                 return Err(Wrong::Field(field, format!("must be from {least} to {LARGEST_PART} bytes")));
             }
         }
+        if self.deadline.is_zero() {
+            return Err(Wrong::Field("deadline", "must be more than 0; leave it out for 15 seconds".to_owned()));
+        }
         if self.concurrency == 0 || self.concurrency > MOST_AT_ONCE as usize {
             return Err(Wrong::Field("concurrency", format!("must be from 1 to {MOST_AT_ONCE}")));
+        }
+        if self.deadline.is_zero() {
+            let why = "is 0, within which no server answers; give at least a few milliseconds, or leave it out";
+            return Err(Wrong::Field("deadline", why.to_owned()));
         }
         let text = self.url.as_str();
         if has_password(text) {

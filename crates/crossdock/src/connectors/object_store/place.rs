@@ -66,6 +66,10 @@ impl Place {
         let endpoint = find("endpoint").or_else(|| find("base_url")).map(parse_endpoint).transpose()?;
         let asked = endpoint.as_ref().unwrap_or(&url);
         let client = client_settings(service, &options, &resolved, asked)?;
+        if service == Service::S3 && find("access_key_id").is_some() != find("secret_access_key").is_some() {
+            let why = "access_key_id and secret_access_key go together; give both, here or in the environment";
+            return Err(Wrong::Field("options", why.to_owned()).into());
+        }
         let is_plain = asked.scheme() == "http";
         let named = named(&options, endpoint.as_ref());
         let conditional = options.conditional_put && service != Service::Http;
@@ -156,6 +160,7 @@ impl Place {
         let one = Arc::new(one_by_one.build().map_err(|cause| refused(&cause))?);
         Ok(Store {
             parts: Some(one.clone()),
+            pages: Some(one.clone()),
             bulk: bulk.then_some(many),
             uploads: Some(super::uploads::Uploads::new(one.clone(), &http, region)),
             objects: one,
@@ -175,7 +180,7 @@ impl Place {
             builder = builder.with_config(key, value);
         }
         let store = Arc::new(builder.build().map_err(|cause| refused(&cause))?);
-        Ok(Store::of_one(store.clone(), Some(store), http))
+        Ok(Store { parts: Some(store.clone()), pages: Some(store.clone()), ..Store::of_one(store, http) })
     }
 
     #[cfg(feature = "azure")]
@@ -191,7 +196,7 @@ impl Place {
             builder = builder.with_config(key, value);
         }
         let store = Arc::new(builder.build().map_err(|cause| refused(&cause))?);
-        Ok(Store::of_one(store.clone(), Some(store), http))
+        Ok(Store { parts: Some(store.clone()), pages: Some(store.clone()), ..Store::of_one(store, http) })
     }
 
     #[cfg(feature = "http")]
@@ -212,7 +217,7 @@ impl Place {
             .with_http_connector(http.clone())
             .build()
             .map_err(|cause| refused(&cause))?;
-        Ok(Store::of_one(Arc::new(store), None, http))
+        Ok(Store::of_one(Arc::new(store), http))
     }
 
     /// The options that the crate applies.
@@ -239,7 +244,7 @@ fn unknown(name: &str) -> Error {
 
 /// What the crate says of options that it does not take. It shows a value only where it is neither a number nor a secret.
 fn refused(cause: &object_store::Error) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("the store refuses these options: {cause}"))
+    Error::new(ErrorKind::InvalidConfig, format!("the store refuses these options: {cause}; correct them"))
 }
 
 fn parse_url(url: &Reference) -> Result<Url> {
@@ -262,7 +267,7 @@ fn parse_url(url: &Reference) -> Result<Url> {
 /// The crate would panic at an endpoint that is none.
 fn parse_endpoint(text: &str) -> Result<Url> {
     let wrong = |why: &str| Error::from(Wrong::Option("endpoint".to_owned(), why.to_owned()));
-    let url = Url::parse(text).map_err(|cause| wrong(&format!("is no URL: {cause}")))?;
+    let url = Url::parse(text).map_err(|_| wrong("is no URL; write one such as https://s3.example.org"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("must begin with http:// or https:// and name a host"));
     }
@@ -341,8 +346,9 @@ fn client_settings(
     let certificates = match &options.ca_file {
         None => Vec::new(),
         Some(path) => {
+            let named = path.as_str();
             let path = path.resolve().map_err(|why| why.of_field("ca_file"))?;
-            std::fs::read(&path).map_err(|cause| Error::from_io("read", format_args!("the ca_file {path}"), cause))?
+            std::fs::read(&path).map_err(|cause| Error::from_io("read", format_args!("the ca_file {named}"), cause))?
         }
     };
     let within_the_deadline = CONNECT.min((options.deadline / 2).max(Duration::from_millis(1)));

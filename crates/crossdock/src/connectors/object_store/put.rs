@@ -7,7 +7,8 @@
 //! 3. Complete the upload: the object is there, or there is one already.
 //!
 //! A failure before step 3 aborts the upload, and nothing was written. One in step 3 leaves a doubt, which is settled by
-//! looking for the object, then by aborting the upload: only one of the two can be there.
+//! aborting the upload, so that it cannot be completed any more, then by looking for the object. That the server agrees to abort
+//! says little: some do so for uploads that have become objects.
 //!
 //! A write in doubt is tried again until the deadline: only a server that answers can tell what became of it. A repeated
 //! request that finds something there has found what the first one wrote, or another writer's object: the
@@ -195,15 +196,17 @@ impl Upload<'_> {
 
     /// Whether the object is there, as far as can be known.
     fn settle(&self, id: &MultipartId, tried: Tried, in_doubt: bool) -> Result<Stored, Unwritten> {
-        let size = self.object.len() as u64;
-        if in_doubt && !tried.failure.is_interrupted() {
-            let found = self.call.wait_briefly(async { Ok(self.call.store().objects.head(self.path).await?) });
-            if found.is_ok_and(|found| found.size == size) {
-                return Ok(Stored::Taken);
-            }
-        }
         let aborted = self.abort(id);
-        Err(Unwritten { tried, left: Left::of(in_doubt && !aborted) })
+        if !in_doubt {
+            return Err(Unwritten { tried, left: Left::Nothing });
+        }
+        let left = match self.call.wait_briefly(async { Ok(self.call.store().objects.head(self.path).await?) }) {
+            Ok(found) if found.size != self.object.len() as u64 => Left::of(!aborted),
+            Ok(_) if tried.failure.is_interrupted() => Left::Object,
+            Ok(_) => return Ok(Stored::Taken),
+            Err(failure) => Left::of(!(aborted && failure.is_missing())),
+        };
+        Err(Unwritten { tried, left })
     }
 
     /// Whether the upload was there to be aborted. What is left of one that was not is for `gc`.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::StreamExt;
 use object_store::ObjectStoreExt;
+use object_store::list::{PaginatedListOptions, PaginatedListResult};
 use object_store::path::Path;
 
 use super::call::{Call, all};
@@ -60,25 +61,53 @@ async fn remove_all(call: &Call, paths: &[Path], is_gone: &mut [bool]) -> Result
     all(jobs, AT_ONCE).await
 }
 
-/// Removes every object right below the prefix whose name is a UUID.
+/// Removes every object right below the prefix whose name is a UUID, however many there are.
 pub(super) fn clear(call: &Call, place: &Place) -> Result<()> {
-    let prefix = Some(place.prefix()).filter(|prefix| !prefix.as_ref().is_empty());
-    let listed = call.ask(async || Ok(call.store().objects.list_with_delimiter(prefix).await?));
-    let listed = listed.map_err(|tried| call.error(tried))?;
-    let objects: Vec<Path> =
-        listed.objects.into_iter().map(|found| found.location).filter(|path| is_ours(path, place)).collect();
-    for page in objects.chunks(PAGE) {
+    let mut after = None;
+    loop {
         interrupt::check()?;
-        call.extend_for(0);
-        let mut is_gone = vec![false; page.len()];
-        let removed = call.wait(remove_all(call, page, &mut is_gone));
-        if let Some(left) = is_gone.iter().position(|gone| !gone) {
-            let why = removed.err().map_or_else(String::new, |failure| format!(": {}", failure.text()));
-            let message = format!("cannot remove {}{why}; close it again, or remove it by hand", page[left]);
-            return Err(Error::new(ErrorKind::Unavailable, message));
+        call.renew();
+        let page = call.ask(async || list(call, place, after.clone()).await).map_err(|tried| call.error(tried))?;
+        let objects: Vec<Path> =
+            page.result.objects.into_iter().map(|found| found.location).filter(|path| is_ours(path, place)).collect();
+        objects.chunks(PAGE).try_for_each(|objects| remove(call, objects))?;
+        if page.page_token.is_none() || page.page_token == after {
+            return Ok(());
         }
+        after = page.page_token;
     }
-    Ok(())
+}
+
+/// What is right below the prefix: a page of it, or all where the store has no pages.
+async fn list(call: &Call, place: &Place, after: Option<String>) -> Result<PaginatedListResult, Failure> {
+    let Some(pages) = &call.store().pages else {
+        let prefix = Some(place.prefix()).filter(|prefix| !prefix.as_ref().is_empty());
+        let result = call.store().objects.list_with_delimiter(prefix).await?;
+        return Ok(PaginatedListResult { result, page_token: None });
+    };
+    let options =
+        PaginatedListOptions { delimiter: Some("/".into()), page_token: after, ..PaginatedListOptions::default() };
+    let prefix = below(place);
+    Ok(pages.list_paginated(Some(&*prefix).filter(|prefix| !prefix.is_empty()), options).await?)
+}
+
+fn remove(call: &Call, objects: &[Path]) -> Result<()> {
+    interrupt::check()?;
+    call.renew();
+    let mut is_gone = vec![false; objects.len()];
+    let removed = call.wait(remove_all(call, objects, &mut is_gone));
+    let Some(left) = is_gone.iter().position(|gone| !gone) else { return Ok(()) };
+    let why = removed.err().map_or_else(String::new, |failure| format!(": {}", failure.text()));
+    let message = format!("cannot remove {}{why}; close it again, or remove it by hand", objects[left]);
+    Err(Error::new(ErrorKind::Unavailable, message))
+}
+
+/// What the names of all objects begin with.
+fn below(place: &Place) -> String {
+    match place.prefix().as_ref() {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    }
 }
 
 fn is_ours(path: &Path, place: &Place) -> bool {
@@ -92,12 +121,10 @@ pub(super) fn gc(call: &Call, place: &Place, options: &GcOptions) -> Result<GcRe
     use super::errors::Cause;
     let mut report = GcReport::default();
     let Some(uploads) = &call.store().uploads else { return Ok(report) };
-    let prefix = match place.prefix().as_ref() {
-        "" => String::new(),
-        prefix => format!("{prefix}/"),
-    };
+    let prefix = below(place);
     let mut after = None;
     loop {
+        call.renew();
         let page = match call.ask(async || uploads.list(&prefix, after.as_ref()).await) {
             // A server that lists none has its own way with them.
             Err(tried) if matches!(tried.failure.cause, Cause::Unsupported) => return Ok(report),
@@ -113,6 +140,7 @@ pub(super) fn gc(call: &Call, place: &Place, options: &GcOptions) -> Result<GcRe
                 continue;
             }
             if !options.dry_run {
+                call.renew();
                 call.ask(async || uploads.abort(upload).await).map_err(|tried| call.error(tried))?;
             }
             report.removed += 1;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 
 use super::http::Http;
@@ -11,6 +12,8 @@ pub(super) struct Store {
     pub(super) objects: Arc<dyn ObjectStore>,
     /// For objects in parts; a WebDAV server has none.
     pub(super) parts: Option<Arc<dyn MultipartStore>>,
+    /// Lists objects page by page, likewise.
+    pub(super) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Deletes many objects with one request, where there is one for it.
     pub(super) bulk: Option<Arc<dyn ObjectStore>>,
     /// Lists uploads that were begun.
@@ -21,10 +24,11 @@ pub(super) struct Store {
 
 impl Store {
     #[cfg(any(feature = "gcs", feature = "azure", feature = "http"))]
-    pub(super) fn of_one(objects: Arc<dyn ObjectStore>, parts: Option<Arc<dyn MultipartStore>>, http: Http) -> Self {
+    pub(super) fn of_one(objects: Arc<dyn ObjectStore>, http: Http) -> Self {
         Self {
             objects,
-            parts,
+            parts: None,
+            pages: None,
             bulk: None,
             #[cfg(feature = "s3")]
             uploads: None,

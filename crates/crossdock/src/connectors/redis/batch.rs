@@ -1,7 +1,8 @@
-//! Batches: one pipeline, or one for each node of a cluster.
+//! Batches: one pipeline, or one for each node of a cluster, all at the same time.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,21 @@ const LONGEST_UNDO: Duration = Duration::from_secs(2);
 /// The same where the caller wants no more: a server that answers needs a hundredth of it.
 const UNDO_WHEN_INTERRUPTED: Duration = Duration::from_millis(50);
 
+/// A batch that is being written.
+struct Batch<'b> {
+    keys: &'b [ObjectKey],
+    objects: &'b [Bytes],
+    level: Option<Durability>,
+    deadline: Deadline,
+}
+
+/// What a call, or what one node had of it, has left.
+pub(super) struct Part {
+    /// The keys of what was written, or may have been.
+    pub(super) touched: Vec<Key>,
+    pub(super) lost: Vec<Lost>,
+}
+
 /// One item of a batch: its place in it, and its name on the server.
 struct Item {
     place: usize,
@@ -47,58 +63,65 @@ impl RedisConnector {
         meanwhile: impl FnOnce(&[ObjectKey]),
     ) -> Result<Vec<Key>> {
         self.require_open()?;
-        let (level, mut meanwhile) = (self.level(options), Some(meanwhile));
         let new = ObjectId::several(objects.len()).into_iter().zip(objects);
         let keys: Vec<ObjectKey> = new.map(|(id, object)| self.key_of(id, object)).collect();
         let names = self.names(keys.iter())?;
-        let (mut written, lost) = (Vec::new(), RefCell::default());
         let deadline = self.deadline(objects.iter().map(|object| object.len() as u64).sum());
-        let outcome = self.groups(names, deadline)?.into_iter().try_for_each(|group| {
-            let own: Vec<Key> = group.iter().map(|item| keys[item.place].clone().into()).collect();
-            let sent = || {
-                if let Some(meanwhile) = meanwhile.take() {
-                    meanwhile(&keys);
-                }
-            };
-            let elsewhere = self.put_group(&group, &own, objects, level, deadline, &lost, sent)?;
-            written.extend(own);
-            let call = Call { deadline: Some(deadline), durability: level, lost: Some(&lost), ..Call::default() };
-            elsewhere.into_iter().try_for_each(|item| self.store(call, &keys[item], &objects[item], false).map(drop))
-        });
-        match outcome {
-            Ok(()) => Ok(keys.into_iter().map(Key::from).collect()),
-            Err(error) => Err(self.undo(written, error, &lost.into_inner())),
+        let batch = &Batch { keys: &keys, objects, level: self.level(options), deadline };
+        let mut groups = self.groups(names, deadline)?.into_iter();
+        let Some(first) = groups.next() else { return Ok(Vec::new()) };
+        let mut meanwhile = Some(meanwhile);
+        let sent = || {
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile(&keys);
+            }
+        };
+        let others = groups.map(|group| move || self.put_part(batch, &group, || {}));
+        let (mut parts, part) = interrupt::together(others, || self.put_part(batch, &first, sent));
+        parts.push(part);
+        let (parts, outcomes): (Vec<Part>, Vec<Result<()>>) = parts.into_iter().unzip();
+        match outcomes.into_iter().filter_map(Result::err).min_by_key(|error| rank(error.kind())) {
+            None => Ok(keys.into_iter().map(Key::from).collect()),
+            Some(error) => Err(self.undo(&parts, error)),
         }
     }
 
-    /// Stores the items that one node has; `sent` is called each time that the node has got them all. The places of those that
-    /// it has no longer.
-    #[expect(clippy::too_many_arguments, reason = "what the batch knows of itself")]
+    /// Stores what one node has; `sent` is called each time that the node has got it all.
+    fn put_part(&self, batch: &Batch<'_>, group: &[Item], sent: impl FnMut()) -> (Part, Result<()>) {
+        let own: Vec<Key> = group.iter().map(|item| batch.keys[item.place].clone().into()).collect();
+        let lost = RefCell::default();
+        let call =
+            Call { deadline: Some(batch.deadline), durability: batch.level, lost: Some(&lost), ..Call::default() };
+        let (mut touched, outcome) = match self.put_group(batch, group, Call { writes: &own, ..call }, sent) {
+            Ok(elsewhere) => {
+                let store = |place: usize| self.store(call, &batch.keys[place], &batch.objects[place], false).map(drop);
+                let outcome = elsewhere.into_iter().try_for_each(store);
+                (own, outcome)
+            }
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        if let Err(error) = &outcome {
+            touched.extend_from_slice(error.keys());
+        }
+        (Part { touched, lost: lost.into_inner() }, outcome)
+    }
+
+    /// The places of those that the node has no longer.
     fn put_group(
         &self,
+        batch: &Batch<'_>,
         group: &[Item],
-        keys: &[Key],
-        objects: &[Bytes],
-        level: Option<Durability>,
-        deadline: Deadline,
-        lost: &RefCell<Vec<Lost>>,
+        call: Call<'_>,
         mut sent: impl FnMut(),
     ) -> Result<Vec<usize>> {
-        let call = Call {
-            name: group.first().map(|item| &*item.name),
-            largest: group.iter().map(|item| objects[item.place].len() as u64).max().unwrap_or(0),
-            durability: level,
-            writes: keys,
-            lost: Some(lost),
-            deadline: Some(deadline),
-            ..Call::default()
-        };
+        let largest = group.iter().map(|item| batch.objects[item.place].len() as u64).max().unwrap_or(0);
         let conditions = self.conditions(false);
         let after: Vec<&[u8]> = conditions.iter().map(Vec::as_slice).collect();
-        let replies = self.call(call, |connection, deadline| {
+        let name = group.first().map(|item| &*item.name);
+        let replies = self.call(Call { name, largest, ..call }, |connection, deadline| {
             let push = |connection: &mut Connection| {
                 for Item { place, name } in group {
-                    connection.push_object(&[b"SET", name], &objects[*place], &after, deadline)?;
+                    connection.push_object(&[b"SET", name], &batch.objects[*place], &after, deadline)?;
                 }
                 connection.send(deadline)
             };
@@ -108,7 +131,7 @@ impl RedisConnector {
             self.require_ready(replies.iter().filter_map(Reply::refusal)).map_err(Failure::when_sent)?;
             Ok(replies)
         })?;
-        self.elsewhere(group, replies).map_err(|error| error.with_keys(keys.iter().cloned()))
+        self.elsewhere(group, replies).map_err(|error| error.with_keys(call.writes.iter().cloned()))
     }
 
     /// The places of the items that other nodes have by now.
@@ -143,27 +166,29 @@ impl RedisConnector {
         if refusal.may_pass() { error } else { error.permanent() }
     }
 
-    /// Evicts what was written before an error, and what the error names as perhaps written, in one pipeline a node. What
-    /// resists is in the error.
-    pub(super) fn undo(&self, written: Vec<Key>, error: Error, lost: &[Lost]) -> Error {
-        let all = [written.as_slice(), error.keys()].concat();
-        if all.is_empty() {
+    /// Evicts what was written, or may have been, before a call ended with an error: on all nodes at the same time, and in one
+    /// pipeline each. What resists is in the error.
+    pub(super) fn undo(&self, parts: &[Part], error: Error) -> Error {
+        let Some((first, others)) = parts.split_first() else { return error };
+        if parts.iter().all(|part| part.touched.is_empty()) {
             return error;
         }
         // The call has used up its time, or is wanted no more: this must be quick.
         let is_wanted = error.kind() != ErrorKind::Interrupted;
         let longest = if is_wanted { LONGEST_UNDO } else { UNDO_WHEN_INTERRUPTED };
         let deadline = Deadline::new((self.options.deadline / 20).min(longest), 0);
-        let evict = || self.cut_off(lost, deadline).and_then(|()| self.evict_all(&all, deadline));
-        match interrupt::scope(|| false, evict) {
-            Ok(()) => error.settled(),
-            Err(_) => {
-                let count = all.len();
-                error
-                    .context(format_args!("{count} objects that may have been written could not be evicted"))
-                    .with_keys(written)
-            }
+        let evict = |part: &Part| {
+            let outcome = self.cut_off(&part.lost, deadline).and_then(|()| self.evict_all(&part.touched, deadline));
+            if outcome.is_ok() { Vec::new() } else { part.touched.clone() }
+        };
+        let evict_all = || interrupt::together(others.iter().map(|part| move || evict(part)), || evict(first));
+        let (others, first) = interrupt::scope(|| false, evict_all);
+        let left: Vec<Key> = others.into_iter().flatten().chain(first).collect();
+        if left.is_empty() {
+            return error.settled();
         }
+        let count = left.len();
+        error.context(format_args!("{count} objects that may have been written could not be evicted")).with_only(left)
     }
 
     /// Has the servers end connections that were given up: what they still have to say must not come after an eviction.
@@ -201,32 +226,62 @@ impl RedisConnector {
     ///
     /// # Errors
     /// As there, for the first key that fails.
-    pub fn get_batch_into<M: AsMut<[MaybeUninit<u8>]>>(
+    pub fn get_batch_into<M: AsMut<[MaybeUninit<u8>]> + Send>(
         &self,
         keys: &[Key],
         options: &GetOptions,
-        mut allocate: impl FnMut(usize, usize) -> Result<M>,
+        allocate: impl FnMut(usize, usize) -> Result<M> + Send,
     ) -> Result<Vec<Option<M>>> {
         self.require_open()?;
         let wanted: Vec<&ObjectKey> = keys.iter().map(Key::as_object).collect::<Result<_>>()?;
         let names = self.names(wanted.iter().copied())?;
         // What keys say of sizes may be anything: each object adds its own when it comes.
-        let mut deadline = self.deadline(0);
+        let deadline = self.deadline(0);
+        let mut groups = self.groups(names, deadline)?.into_iter();
+        let Some(first) = groups.next() else { return Ok(Vec::new()) };
+        let (wanted, allocate) = (&wanted, &Mutex::new(allocate));
+        let read = |group: Vec<Item>| {
+            move || {
+                let allocate = |place, size| {
+                    let mut allocate = allocate.lock().unwrap_or_else(PoisonError::into_inner);
+                    allocate(place, size)
+                };
+                self.get_part(&group, wanted, options, deadline, allocate)
+            }
+        };
+        let (parts, part) = interrupt::together(groups.map(read), read(first));
         let mut found: Vec<Option<M>> = keys.iter().map(|_| None).collect();
-        for group in self.groups(names, deadline)? {
-            for window in windows(&group, &wanted) {
-                interrupt::check()?;
-                let outcomes = self.get_window(window, &wanted, options, &mut deadline, &mut allocate)?;
-                for (Item { place, .. }, outcome) in window.iter().zip(outcomes) {
-                    found[*place] = match outcome {
-                        Ok(object) => object,
-                        Err(refusal) if self.is_elsewhere(&refusal) => {
-                            let allocate = &mut |size| allocate(*place, size);
-                            self.read_within(Some(deadline), &keys[*place], options, allocate)?
-                        }
-                        Err(refusal) => return Err(self.refused(refusal)),
-                    };
-                }
+        for part in parts.into_iter().chain([part]) {
+            for (place, object) in part? {
+                found[place] = object;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads what one node has: the objects and their places.
+    fn get_part<M: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        group: &[Item],
+        wanted: &[&ObjectKey],
+        options: &GetOptions,
+        mut deadline: Deadline,
+        mut allocate: impl FnMut(usize, usize) -> Result<M>,
+    ) -> Result<Vec<(usize, Option<M>)>> {
+        let mut found = Vec::with_capacity(group.len());
+        for window in windows(group, wanted) {
+            interrupt::check()?;
+            let outcomes = self.get_window(window, wanted, options, &mut deadline, &mut allocate)?;
+            for (Item { place, .. }, outcome) in window.iter().zip(outcomes) {
+                let object = match outcome {
+                    Ok(object) => object,
+                    Err(refusal) if self.is_elsewhere(&refusal) => {
+                        let key = Key::from(wanted[*place].clone());
+                        self.read_within(Some(deadline), &key, options, &mut |size| allocate(*place, size))?
+                    }
+                    Err(refusal) => return Err(self.refused(refusal)),
+                };
+                found.push((*place, object));
             }
         }
         Ok(found)
@@ -281,6 +336,15 @@ impl RedisConnector {
         groups.push(unserved);
         groups.retain(|group| !group.is_empty());
         Ok(groups)
+    }
+}
+
+/// Of the errors of several nodes, the one that counts most has the lowest.
+fn rank(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Interrupted => 0,
+        ErrorKind::Ambiguous => 1,
+        _ => 2,
     }
 }
 

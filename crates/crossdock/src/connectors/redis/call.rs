@@ -65,7 +65,8 @@ impl RedisConnector {
         mut work: impl FnMut(&mut Connection, &mut Deadline) -> Result<T, Failure>,
     ) -> Result<T> {
         let pool = self.pool()?;
-        let mut deadline = call.deadline.unwrap_or_else(|| self.deadline(0));
+        let first = call.deadline.unwrap_or_else(|| self.deadline(0));
+        let mut deadline = first;
         let mut course = Course {
             attempts: Attempts::new(deadline, self.options.retries),
             redirections: 0,
@@ -79,6 +80,7 @@ impl RedisConnector {
                 Err(failure) => failure,
             };
             course.is_open |= failure.sent && !call.writes.is_empty();
+            deadline.begin_again(&first);
             course.attempts.until(deadline);
             if !self.goes_on(&pool, &failure, &mut course) {
                 return Err(self.give_up(&call, failure, &course, &deadline));
@@ -168,7 +170,13 @@ impl RedisConnector {
     /// Whether to try again, now that the wait for that is over.
     fn goes_on(&self, pool: &Pool, failure: &Failure, course: &mut Course) -> bool {
         match failure.next() {
-            Next::Stop => false,
+            Next::Stop => {
+                if matches!(failure.cause, Cause::Deadline) {
+                    // Another node may have taken over from one that is silent: the next call looks.
+                    pool.forget();
+                }
+                false
+            }
             Next::Redirect { to, asking } => {
                 let asked = course.node.clone().or_else(|| self.options.login().ok().map(|login| login.endpoint));
                 course.redirect = asked.and_then(|asked| redirected(&to, &asked)).map(|node| (node, asking));
@@ -207,8 +215,11 @@ impl RedisConnector {
             Cause::Deadline => {
                 (ErrorKind::Timeout, true, "look whether it is stopped or overloaded, or raise deadline")
             }
+            Cause::Handshake => {
+                (ErrorKind::Timeout, true, "look whether it speaks TLS at that port, or raise deadline")
+            }
             Cause::Refused(refusal) => (refusal.kind(), refusal.may_pass(), refusal.advice()),
-            _ => (ErrorKind::Unavailable, true, "check that it runs and can be reached from this host"),
+            _ => (ErrorKind::Unavailable, true, cause.advice(self.options.tls.is_some())),
         };
         let server = match &course.node {
             Some(node) => self.options.shown_node(node),

@@ -19,6 +19,9 @@ pub(super) enum Cause {
     Io(io::Error),
     /// The time is up.
     Deadline,
+    /// The time is up, and the server has not even begun to encrypt.
+    #[cfg_attr(not(feature = "redis-tls"), expect(dead_code, reason = "nothing is encrypted then"))]
+    Handshake,
     /// The server said what no server says.
     Protocol(&'static str),
     /// The server said no.
@@ -59,7 +62,7 @@ impl Failure {
     pub(super) fn next(&self) -> Next {
         match &self.cause {
             Cause::Io(_) | Cause::Protocol(_) => Next::Retry,
-            Cause::Deadline | Cause::Final(_) => Next::Stop,
+            Cause::Deadline | Cause::Handshake | Cause::Final(_) => Next::Stop,
             Cause::Refused(refusal) => refusal.next(),
         }
     }
@@ -71,12 +74,30 @@ impl From<Error> for Failure {
     }
 }
 
+impl Cause {
+    /// What a person can do where no answer came that makes sense, over a connection with TLS or without.
+    pub(super) fn advice(&self, tls: bool) -> &'static str {
+        use io::ErrorKind::{ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Io(cause) if cause.to_string().contains("certificate") => {
+                "trust its authority with tls_ca_file, and reach it by a name that is in its certificate"
+            }
+            Self::Io(cause) if !tls && matches!(cause.kind(), ConnectionReset | UnexpectedEof) => {
+                "check that it runs, and whether it wants TLS (tls = true)"
+            }
+            Self::Protocol(_) => "check that this is its port, and whether it wants TLS (tls = true)",
+            _ => "check that it runs and can be reached from this host",
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => f.write_str("it closed the connection"),
             Self::Io(cause) => cause.fmt(f),
             Self::Deadline => f.write_str("it does not answer"),
+            Self::Handshake => f.write_str("it does not answer to TLS"),
             Self::Protocol(what) => write!(f, "it does not speak as Redis does: {what}"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Final(error) => f.write_str(error.message()),
@@ -148,7 +169,7 @@ impl Refusal {
     pub(super) fn advice(&self) -> &'static str {
         match self.code() {
             "OOM" => "evict objects, raise its maxmemory, or choose another connector",
-            "NOAUTH" => "give the connector a password",
+            "NOAUTH" => "give the connector a password: password = \"${env:NAME}\"",
             "WRONGPASS" => "correct the username and password",
             "NOPERM" => "give the user that permission",
             "WRONGTYPE" => "the key holds something that is no object; use keys as put returned them",
@@ -156,7 +177,23 @@ impl Refusal {
             "READONLY" => "it is a replica: name the primary, or its sentinels",
             "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => "set cluster = true for a cluster, and look at its state",
             "LOADING" => "wait until it has loaded its data",
-            _ => "look into its log",
+            _ => self.advice_on_text(),
+        }
+    }
+}
+
+impl Refusal {
+    /// What has no code of its own.
+    fn advice_on_text(&self) -> &'static str {
+        let says = |text: &str| self.0.contains(text);
+        if says("DB index is out of range") {
+            "choose a lower database: it has no more (16 unless its setting databases says otherwise)"
+        } else if says("cluster support disabled") {
+            "it is no node of a cluster: leave cluster out"
+        } else if says("unknown command 'SENTINEL'") {
+            "it is no sentinel: name those in sentinels, and a server as url or hostname"
+        } else {
+            "look into its log"
         }
     }
 }
@@ -183,6 +220,7 @@ mod tests {
         assert_eq!(next(""), Next::Stop);
         assert_eq!(Refusal::new(b"OOM command not allowed when used memory > 'maxmemory'.").kind(), ErrorKind::Full);
         assert!(Refusal::new(&[b'x'; 10_000]).to_string().len() < 400);
+        assert_eq!(Refusal::new(b"ERR what else there is").advice(), "look into its log");
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::key::{Key, ObjectId, ObjectKey};
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::process::{self, PerProcess};
 
-use batch::next_object;
+use batch::{Part, next_object};
 use call::Call;
 use cluster::Slots;
 pub use options::RedisOptions;
@@ -234,7 +234,9 @@ impl RedisConnector {
     /// `AlreadyExists`. `false` if it has gone since.
     fn is_same(&self, deadline: Deadline, key: &ObjectKey, object: &[u8]) -> Result<bool> {
         let bare = ObjectKey::bare(key.id.clone()).into();
-        match self.get_within(Some(deadline), &bare, &GetOptions::default())? {
+        // It may be ours, stored by a request that was not answered.
+        let found = self.get_within(Some(deadline), &bare, &GetOptions::default());
+        match found.map_err(|error| error.with_keys([key.clone().into()]))? {
             Some(found) if found == object => Ok(true),
             Some(_) => Err(Error::already_exists(&key.id)),
             None => Ok(false),
@@ -306,13 +308,14 @@ impl Connector for RedisConnector {
             Ok(_) => Ok(key.into()),
             // Whoever wants no more does not want the key either.
             Err(error) if error.kind() == ErrorKind::Interrupted => {
-                Err(self.undo(Vec::new(), error, &lost.into_inner()))
+                let part = Part { touched: error.keys().to_vec(), lost: lost.into_inner() };
+                Err(self.undo(&[part], error))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// One pipeline; of a cluster, one for each node.
+    /// One pipeline; of a cluster, one for each node, all at the same time.
     fn put_batch(&self, objects: &[Bytes], options: &PutOptions) -> Result<Vec<Key>> {
         self.put_batch_while(objects, options, |_| {})
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedisConnector;
 use super::endpoint::Endpoint;
-use super::url::{PORT, Url, is_hidden};
+use super::url::{PORT, Url, host_mistake, is_absolute, is_hidden};
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
 use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +15,8 @@ use crate::options::{Durability, Integrity};
 /// How long a call may take unless the options say otherwise; more where it moves many bytes.
 const DEADLINE: Duration = Duration::from_secs(15);
 const RETRIES: u32 = 3;
+/// Of 365 days each. Servers count milliseconds since 1970 in 64 bits.
+const LONGEST_TTL: Duration = Duration::from_secs(10_000 * 365 * 86_400);
 /// The port of a sentinel where none is given.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -42,6 +44,8 @@ pub struct RedisOptions {
     pub(super) prefix: Reference,
     pub(super) ttl: Option<Duration>,
     pub(super) cluster: bool,
+    /// Those of a cluster that are asked for the others, if there are several.
+    pub(super) nodes: Vec<Endpoint>,
     pub(super) sentinels: Vec<Endpoint>,
     pub(super) sentinel_service: Option<String>,
     pub(super) sentinel_password: Option<Reference>,
@@ -62,6 +66,8 @@ pub(super) enum Place {
     Hidden(Reference),
     /// The sentinels know.
     Sentinels,
+    /// Any node of the cluster knows.
+    Nodes,
 }
 
 /// What encryption trusts, and whom it shows.
@@ -79,6 +85,16 @@ pub(super) struct Login {
     pub(super) password: Option<String>,
     pub(super) database: u32,
     pub(super) tls: bool,
+}
+
+/// Hosts and their ports. What is none of these may have a password in it, so no part of it is shown.
+fn endpoints<'a>(addresses: impl IntoIterator<Item = &'a str>, port: u16, of_what: &str) -> Result<Vec<Endpoint>> {
+    let read = |address| {
+        Endpoint::parse(address, port)
+            .filter(|endpoint| matches!(endpoint, Endpoint::Tcp(host, _) if host_mistake(host).is_none()))
+            .ok_or_else(|| invalid(format!("one of these is no address of {of_what}, which looks like host:{port}")))
+    };
+    addresses.into_iter().map(read).collect()
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -124,11 +140,7 @@ impl RedisOptions {
     /// # Errors
     /// `InvalidConfig` for what is no address.
     pub fn sentinels<'a>(addresses: impl IntoIterator<Item = &'a str>, service: &str) -> Result<Self> {
-        let read = |address: &str| {
-            Endpoint::parse(address, SENTINEL_PORT)
-                .ok_or_else(|| invalid(format!("{address:?} is no address of a sentinel, which looks like host:26379")))
-        };
-        let sentinels = addresses.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let sentinels = endpoints(addresses, SENTINEL_PORT, "a sentinel")?;
         if sentinels.is_empty() {
             return Err(invalid("there are no sentinels; name some, as host:26379"));
         }
@@ -136,6 +148,18 @@ impl RedisOptions {
         options.sentinels = sentinels;
         options.sentinel_service = Some(service.to_owned());
         Ok(options)
+    }
+
+    /// A cluster with nodes at `addresses` (`host:port`): the first that answers tells of the others.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for what is no address.
+    pub fn nodes<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let nodes = endpoints(addresses, PORT, "a node")?;
+        if nodes.is_empty() {
+            return Err(invalid("there are no nodes; name some, as host:6379"));
+        }
+        Ok(Self { nodes, cluster: true, ..Self::at(Place::Nodes) })
     }
 
     fn at(place: Place) -> Self {
@@ -148,6 +172,7 @@ impl RedisOptions {
             prefix: Reference::literal(""),
             ttl: None,
             cluster: false,
+            nodes: Vec::new(),
             sentinels: Vec::new(),
             sentinel_service: None,
             sentinel_password: None,
@@ -226,7 +251,7 @@ impl RedisOptions {
         self
     }
 
-    /// The password of the sentinels, where it is not that of the servers: a reference.
+    /// The password of the sentinels: a reference. Default: they have none.
     ///
     /// # Errors
     /// `InvalidConfig` for one that is no reference.
@@ -264,28 +289,34 @@ impl RedisOptions {
         self
     }
 
-    /// How long a call may take, retries included; a second more for each 8 MiB that it moves. Default 15 seconds.
+    /// How long a call may take, retries included, and a second more for each 8 MiB that it moves. More than 0; default 15
+    /// seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How often a call is tried again within its deadline, where nothing was written. Default 3.
+    /// How often a call is tried again within its deadline, where nothing was written. 0 for never; default 3.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// What contradicts itself.
+    /// What contradicts itself, or cannot be.
     pub(super) fn validate(&self) -> Result<()> {
-        let wrong = if self.cluster && self.database != 0 {
+        self.validate_place()?;
+        let wrong = if self.deadline.is_zero() {
+            "deadline must be more than 0; leave it out for 15 seconds"
+        } else if self.cluster && self.database != 0 {
             "a cluster has database 0 only; leave database out"
         } else if self.cluster && !self.sentinels.is_empty() {
             "a cluster has no sentinels; choose one of the two"
         } else if self.ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
             "ttl must be at least a millisecond; leave it out to keep objects until they are evicted"
+        } else if self.ttl.is_some_and(|ttl| ttl > LONGEST_TTL) {
+            "ttl must be at most 10,000 years; leave it out to keep objects until they are evicted"
         } else if self.durability == Some(Durability::Backend) {
             "durability \"backend\" is more than Redis promises; ask for \"host\""
         } else if self.tls.as_ref().is_some_and(|tls| tls.cert_file.is_some() != tls.key_file.is_some()) {
@@ -302,6 +333,18 @@ impl RedisOptions {
             return Ok(());
         };
         Err(invalid(wrong))
+    }
+
+    /// A URL where something else is wanted would take its password into configs and messages: no part of it is shown.
+    fn validate_place(&self) -> Result<()> {
+        let mistake = match &self.place {
+            Place::Host(host, _) => host_mistake(host.as_str()).map(|what| format!("hostname {what}")),
+            Place::Unix(path) if !is_absolute(path.as_str()) => {
+                Some("unix_socket must be an absolute path, such as /run/redis.sock".to_owned())
+            }
+            Place::Unix(_) | Place::Hidden(_) | Place::Sentinels | Place::Nodes => None,
+        };
+        mistake.map_or(Ok(()), |mistake| Err(invalid(mistake)))
     }
 
     /// Where the server is and who we are, here and now.
@@ -323,8 +366,8 @@ impl RedisOptions {
             Place::Host(host, port) => Endpoint::Tcp(host.resolve().map_err(|why| why.of_field("hostname"))?, *port),
             Place::Unix(path) => Endpoint::Unix(path.resolve().map_err(|why| why.of_field("unix_socket"))?.into()),
             Place::Hidden(url) => return login.filled_from(&url.resolve().map_err(|why| why.of_field("url"))?),
-            // The sentinels are asked when a connection is made.
-            Place::Sentinels => Endpoint::Unix(PathBuf::new()),
+            // They are asked when a connection is made.
+            Place::Sentinels | Place::Nodes => Endpoint::Unix(PathBuf::new()),
         };
         Ok(login)
     }
@@ -336,6 +379,7 @@ impl RedisOptions {
             Place::Unix(path) => format!("redis at {}", path.as_str()),
             Place::Hidden(url) => format!("redis at {}", url.as_str()),
             Place::Sentinels => format!("redis {:?}", self.sentinel_service.as_deref().unwrap_or_default()),
+            Place::Nodes => format!("redis at {}", texts(&self.nodes).join(", ")),
         }
     }
 
@@ -344,7 +388,7 @@ impl RedisOptions {
         let is_reference = match &self.place {
             Place::Host(host, _) => host.as_literal().is_none(),
             Place::Hidden(_) => true,
-            Place::Unix(_) | Place::Sentinels => false,
+            Place::Unix(_) | Place::Sentinels | Place::Nodes => false,
         };
         match (node, self.login().map(|login| login.endpoint)) {
             (Endpoint::Tcp(host, port), Ok(Endpoint::Tcp(own, _))) if is_reference && *host == own => {
@@ -428,6 +472,12 @@ impl RedisOptions {
         ),
         FieldSpec::new("cluster", FieldKind::Bool, "Whether the server is a node of a cluster. Default false."),
         FieldSpec::new(
+            "nodes",
+            FieldKind::Strings,
+            "The addresses of some nodes of a cluster (host:6379), instead of a server's: the first that answers tells of the \
+             others.",
+        ),
+        FieldSpec::new(
             "sentinels",
             FieldKind::Strings,
             "The addresses of sentinels (host:26379), instead of a server's.",
@@ -495,7 +545,7 @@ impl RedisOptions {
             options.prefix = prefix;
         }
         options.ttl = fields.duration("ttl")?;
-        options.cluster = fields.boolean("cluster")?.unwrap_or(false);
+        options.cluster |= fields.boolean("cluster")?.unwrap_or(false);
         if let Some(word) = fields.choice("durability")? {
             options.durability = DURABILITIES.into_iter().find(|level| level.as_str() == word);
         }
@@ -513,7 +563,7 @@ impl RedisOptions {
 
     /// One of the ways to say where the server is, and no more than one.
     fn placed_by(fields: &Fields<'_>) -> Result<Self> {
-        let ways = ["url", "hostname", "unix_socket", "sentinels"];
+        let ways = ["url", "hostname", "unix_socket", "nodes", "sentinels"];
         let given: Vec<&str> = ways.into_iter().filter(|way| fields.node(way).is_some()).collect();
         if let [first, second, ..] = given[..] {
             return Err(
@@ -537,6 +587,10 @@ impl RedisOptions {
             }
             Some(&"unix_socket") => {
                 Self::at(Place::Unix(fields.text("unix_socket")?.unwrap_or_else(|| Reference::literal(""))))
+            }
+            Some(&"nodes") => {
+                let addresses = fields.strings("nodes")?.unwrap_or_default();
+                Self::nodes(addresses.iter().map(String::as_str)).map_err(|why| fields.wrong("nodes", why.message()))?
             }
             Some(_) => {
                 let addresses = fields.strings("sentinels")?.unwrap_or_default();
@@ -580,10 +634,10 @@ impl RedisOptions {
             Place::Unix(path) => table.set("unix_socket", path.as_str()),
             Place::Hidden(url) => table.set("url", url.as_str()),
             Place::Sentinels => {
-                let addresses: Vec<String> = self.sentinels.iter().map(ToString::to_string).collect();
-                table.set("sentinels", &addresses[..]);
+                table.set("sentinels", &texts(&self.sentinels)[..]);
                 table.set("sentinel_service", self.sentinel_service.as_deref().unwrap_or_default());
             }
+            Place::Nodes => table.set("nodes", &texts(&self.nodes)[..]),
         }
     }
 
@@ -597,6 +651,10 @@ impl RedisOptions {
             }
         }
     }
+}
+
+fn texts(endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints.iter().map(ToString::to_string).collect()
 }
 
 /// A whole number within bounds.
@@ -634,7 +692,7 @@ impl Opener for RedisOptions {
         if let Some(ttl) = self.ttl {
             table.set("ttl", ttl);
         }
-        if self.cluster {
+        if self.cluster && self.nodes.is_empty() {
             table.set("cluster", true);
         }
         if let Some(durability) = self.durability {

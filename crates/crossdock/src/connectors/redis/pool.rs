@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     resting: Mutex<Vec<Connection>>,
     slots: ArcSwapOption<Slots>,
-    /// Nodes that a cluster had: the one in the options may be gone.
+    /// Nodes that a cluster had when it was asked last: those in the options may be gone.
     nodes: ArcSwapOption<Vec<Endpoint>>,
     /// What the server said when a connection was made last.
     server: ArcSwapOption<Server>,
@@ -102,13 +102,12 @@ impl Pool {
             let primary = self.ask_sentinels(options, &login, deadline)?;
             return self.log_in(options, &primary, &login, deadline);
         }
-        let Some(nodes) = self.nodes.load_full().filter(|_| options.cluster) else {
-            return self.log_in(options, &login.endpoint, &login, deadline);
-        };
+        let known = self.nodes.load_full().filter(|_| options.cluster);
+        let named = if options.nodes.is_empty() { std::slice::from_ref(&login.endpoint) } else { &options.nodes };
+        let nodes: Vec<&Endpoint> = known.iter().flat_map(|known| known.iter()).chain(named).collect();
         let mut last = Failure::before_sending(Cause::Deadline);
-        for node in std::iter::once(&login.endpoint).chain(&*nodes) {
-            let patience = Deadline::new(deadline.remaining().min(PATIENCE), 0);
-            match self.log_in(options, node, &login, &patience) {
+        for (asked, node) in nodes.iter().enumerate() {
+            match self.log_in(options, node, &login, &patience(deadline, nodes.len() - asked)) {
                 Err(failure) if !matches!(failure.cause, Cause::Final(_)) => last = failure,
                 done => return done,
             }
@@ -171,8 +170,8 @@ impl Pool {
             None => None,
         };
         let mut failed = Failure::before_sending(Cause::Protocol("there are no sentinels"));
-        for sentinel in &options.sentinels {
-            let patience = Deadline::new(deadline.remaining().min(PATIENCE), 0);
+        for (asked, sentinel) in options.sentinels.iter().enumerate() {
+            let patience = patience(deadline, options.sentinels.len() - asked);
             let asked = self.open(options, sentinel, login, &patience).and_then(|mut connection| {
                 authenticate(&mut connection, None, password.as_deref(), &patience)?;
                 connection.ask(&[b"SENTINEL", b"get-master-addr-by-name", service.as_bytes()], &patience)
@@ -182,7 +181,7 @@ impl Pool {
                 Ok(None) => failed = Failure::io(std::io::Error::other(format!("no sentinel knows {service:?}"))),
                 Err(Failure { cause: cause @ Cause::Final(_), .. }) => return Err(Failure::before_sending(cause)),
                 // One that keeps silent does not stand for the server.
-                Err(Failure { cause: Cause::Deadline, .. }) if !deadline.has_passed() => {
+                Err(Failure { cause: Cause::Deadline | Cause::Handshake, .. }) if !deadline.has_passed() => {
                     failed = Failure::io(std::io::Error::other(format!("the sentinel {sentinel} does not answer")));
                 }
                 Err(Failure { cause, .. }) => failed = Failure::before_sending(cause),
@@ -205,14 +204,23 @@ impl Pool {
     }
 }
 
+/// How long to wait for the next of so many servers: the last one has all the time that is left.
+fn patience(deadline: &Deadline, servers: usize) -> Deadline {
+    let share = deadline.remaining() / u32::try_from(servers).unwrap_or(u32::MAX).max(1);
+    Deadline::new(if servers > 1 { share.min(PATIENCE) } else { share }, 0)
+}
+
 fn authenticate(
     connection: &mut Connection,
     username: Option<&str>,
     password: Option<&str>,
     deadline: &Deadline,
 ) -> Result<(), Failure> {
-    let Some(password) = password else { return Ok(()) };
-    let words: Vec<&str> = ["AUTH"].into_iter().chain(username).chain([password]).collect();
+    if username.or(password).is_none() {
+        return Ok(());
+    }
+    // A user who needs no password is let in with any.
+    let words: Vec<&str> = ["AUTH"].into_iter().chain(username).chain([password.unwrap_or_default()]).collect();
     let asked: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
     match connection.ask(&asked, deadline) {
         Err(Failure { cause: Cause::Refused(refusal), sent }) => {

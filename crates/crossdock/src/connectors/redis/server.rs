@@ -21,6 +21,8 @@ pub(super) struct Server {
     aof: Option<bool>,
     /// When it has that on its disk: "always", "everysec" or "no".
     appendfsync: Option<String>,
+    /// Whether it does so while it rewrites that file, too.
+    always_syncs: bool,
     eviction: Option<String>,
     max_memory: Option<u64>,
     max_value: Option<u64>,
@@ -50,18 +52,20 @@ impl Server {
     /// Asks, in one round trip, for itself and for what the connection is to it.
     pub(super) fn ask(connection: &mut Connection, deadline: &Deadline) -> Result<(Self, Option<Client>), Failure> {
         connection.push(&[b"INFO"]);
-        for name in ["appendfsync", "proto-max-bulk-len"] {
+        for name in ["appendfsync", "no-appendfsync-on-rewrite", "proto-max-bulk-len"] {
             connection.push(&[b"CONFIG", b"GET", name.as_bytes()]);
         }
         connection.push(&[b"CLIENT", b"INFO"]);
         connection.send(deadline)?;
         let info = told(connection.any_reply(deadline)?)?;
         let appendfsync = told(connection.any_reply(deadline)?)?;
+        let pauses = told(connection.any_reply(deadline)?)?;
         let max_value = told(connection.any_reply(deadline)?)?;
         // Older servers refuse that in their own ways.
         let client = connection.any_reply(deadline)?;
         let mut server = Self::from_info(info.as_ref().and_then(Reply::text).unwrap_or_default());
         server.appendfsync = appendfsync.as_ref().and_then(setting).map(str::to_owned);
+        server.always_syncs = pauses.as_ref().and_then(setting) == Some("no");
         server.max_value = max_value.as_ref().and_then(setting).and_then(|value| value.parse().ok());
         Ok((server, client.text().and_then(Client::from_info)))
     }
@@ -82,6 +86,7 @@ impl Server {
             role: field("role").unwrap_or_default(),
             aof: field("aof_enabled").map(|value| value == "1"),
             appendfsync: None,
+            always_syncs: false,
             eviction: field("maxmemory_policy"),
             max_memory: field("maxmemory").and_then(|value| value.parse().ok()),
             max_value: None,
@@ -104,7 +109,7 @@ impl Server {
     pub(super) fn durability(&self, with_ttl: bool) -> Option<Durability> {
         match self.appendfsync.as_deref() {
             _ if self.aof != Some(true) || self.evicts(with_ttl) => None,
-            Some("always") => Some(Durability::Host),
+            Some("always") if self.always_syncs => Some(Durability::Host),
             _ => Some(Durability::Process),
         }
     }
@@ -115,12 +120,16 @@ impl Server {
         let persistence = match (self.aof, self.appendfsync.as_deref()) {
             (Some(true), Some(_)) => None,
             (Some(true), None) => Some("it does not tell appendfsync, so at most \"process\" is promised"),
-            (Some(false), _) => Some(
-                "it writes no append-only file: its objects do not survive a restart of the server; set appendonly yes",
-            ),
+            (Some(false), _) => {
+                Some("it writes no append-only file: objects may be lost when the server restarts; set appendonly yes")
+            }
             (None, _) => Some("it does not tell whether its objects survive a restart of the server"),
         };
         warnings.extend(persistence.map(str::to_owned));
+        if self.appendfsync.as_deref() == Some("always") && !self.always_syncs {
+            let pauses = "it syncs nothing while it rewrites its append-only file; set no-appendfsync-on-rewrite no";
+            warnings.push(pauses.to_owned());
+        }
         if self.evicts(with_ttl) {
             warnings.push(format!(
                 "its maxmemory-policy {} removes objects when more than {} are in use; set noeviction",
@@ -171,6 +180,8 @@ mod tests {
         assert_eq!(server.durability(false), Some(Durability::Process));
         assert_eq!(server.durability(true), None, "what has a time to live can be evicted");
         server.appendfsync = Some("always".to_owned());
+        assert_eq!(server.durability(false), Some(Durability::Process), "it may pause");
+        server.always_syncs = true;
         assert_eq!(server.durability(false), Some(Durability::Host));
         server.eviction = Some("allkeys-lru".to_owned());
         assert_eq!(server.durability(false), None);

@@ -1,6 +1,6 @@
 //! The way of the bytes: TCP, unix socket, TLS. Waits in short parts, between which a call can be interrupted.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    sendmsg, socket_with, sockopt,
 };
 
 use super::endpoint::Endpoint;
@@ -26,8 +27,9 @@ use crate::interrupt;
 /// How long one system call waits before the caller is asked whether he still wants it.
 const PART: Duration = Duration::from_millis(50);
 
-/// How much one system call writes at most, in bytes.
-const CHUNK: usize = 256 << 10;
+/// What the system keeps of what we send to this host, in bytes: it is refilled while it is in the processor's caches, and large
+/// enough for the server to go on meanwhile.
+const SEND_BUFFER: usize = 512 << 10;
 
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -57,7 +59,10 @@ impl Stream {
                 Self::Tls(stream) => stream.shake_hands(),
                 _ => Ok(()),
             });
-            step.map_err(Failure::before_sending)?;
+            step.map_err(|cause| match cause {
+                Cause::Deadline => Failure::before_sending(Cause::Handshake),
+                cause => Failure::before_sending(cause),
+            })?;
         }
         Ok(secured)
     }
@@ -104,12 +109,7 @@ impl Stream {
 
     /// Writes a head and a body. Whether some of it was written when that failed is left open.
     pub(super) fn write_all(&mut self, head: &[u8], body: &[u8], deadline: &Deadline) -> Result<(), Cause> {
-        let (with_head, rest) = body.split_at(body.len().min(CHUNK));
-        self.write_parts(&mut [IoSlice::new(head), IoSlice::new(with_head)], deadline)?;
-        for chunk in rest.chunks(CHUNK) {
-            time_left(deadline)?;
-            self.write_parts(&mut [IoSlice::new(chunk)], deadline)?;
-        }
+        self.write_parts(&mut [IoSlice::new(head), IoSlice::new(body)], deadline)?;
         #[cfg(feature = "redis-tls")]
         self.patiently(PollFlags::OUT, deadline, |stream| match stream {
             Self::Tls(stream) => stream.flush(),
@@ -123,8 +123,8 @@ impl Stream {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let written = self.patiently(PollFlags::OUT, deadline, |stream| match stream {
-                Self::Tcp(stream) => stream.write_vectored(rest),
-                Self::Unix(stream) => stream.write_vectored(rest),
+                Self::Tcp(stream) => send_now(stream, rest),
+                Self::Unix(stream) => send_now(stream, rest),
                 #[cfg(feature = "redis-tls")]
                 Self::Tls(stream) => stream.write_vectored(rest),
             })?;
@@ -132,11 +132,16 @@ impl Stream {
                 return Err(Cause::Io(io::ErrorKind::WriteZero.into()));
             }
             IoSlice::advance_slices(&mut rest, written);
+            if !rest.is_empty() {
+                // A server that takes a little all the time never makes us wait.
+                time_left(deadline)?;
+            }
         }
         Ok(())
     }
 
-    /// As the function of that name, without a last wait that ends behind the deadline.
+    /// Repeats a call that comes back when it could do nothing, as soon as it can, until the time is up or the caller wants no
+    /// more.
     fn patiently<T>(
         &mut self,
         ready: PollFlags,
@@ -145,12 +150,7 @@ impl Stream {
     ) -> Result<T, Cause> {
         loop {
             match call(self) {
-                Err(cause) if is_not_yet(&cause) => {
-                    let left = time_left(deadline)?;
-                    if left < PART && !self.is_ready(ready, left)? {
-                        return Err(Cause::Deadline);
-                    }
-                }
+                Err(cause) if is_not_yet(&cause) => while !self.is_ready(ready, time_left(deadline)?.min(PART))? {},
                 done => return done.map_err(Cause::Io),
             }
         }
@@ -164,6 +164,12 @@ impl Stream {
             Err(errno) => Err(Cause::Io(errno.into())),
         }
     }
+}
+
+/// What the system takes at once: a call that waited for more would not know when its time is up.
+fn send_now(socket: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 fn receive(socket: impl AsFd, memory: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
@@ -251,8 +257,7 @@ fn connect_to(address: &SocketAddr, deadline: &Deadline) -> Result<TcpStream, Ca
         stream.set_read_timeout(Some(PART))?;
         stream.set_write_timeout(Some(PART))?;
         if address.ip().is_loopback() {
-            // What is on the way stays in the caches of the processor: a fifth of the time of 100 MB.
-            sockopt::set_socket_send_buffer_size(&stream, CHUNK)?;
+            sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
         }
         // A host that vanished says nothing: connections that rest should notice.
         sockopt::set_socket_keepalive(&stream, true)?;

@@ -28,6 +28,24 @@ pub(super) fn is_hidden(text: &str) -> bool {
     text.starts_with("${")
 }
 
+/// What is wrong with the name or the address of a host. References in it may stand for anything.
+pub(super) fn host_mistake(text: &str) -> Option<&'static str> {
+    let Ok((host, _)) = mask(text) else { return Some("has a reference in it that does not end") };
+    let is_address = || host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    if host.contains(['/', '@', '?', '#', '[', ']']) || host.contains(char::is_whitespace) {
+        Some("must be the name or the address of a host; write a URL as url, an address of IPv6 without brackets")
+    } else if host.contains(':') && !is_address() {
+        Some("must be the name or the address of a host; write its port as port")
+    } else {
+        None
+    }
+}
+
+/// Whether a path means the same in every process.
+pub(super) fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') || path.starts_with("${")
+}
+
 impl Url {
     /// # Errors
     /// What is wrong, in a sentence that shows no part of the URL.
