@@ -37,6 +37,7 @@ fn main() {
         trial("nor while a forked child has one", nor_while_a_forked_child_has_one),
         trial("sizes may differ", sizes_may_differ),
         trial("a child has nothing of its parent", a_child_has_nothing_of_its_parent),
+        trial("names that somebody removed", names_that_somebody_removed),
         trial("what is kept is bounded", what_is_kept_is_bounded),
         trial("an id that is set again", an_id_that_is_set_again),
         trial("a killed process leaves nothing", a_killed_process_leaves_nothing),
@@ -320,6 +321,25 @@ fn a_child_has_nothing_of_its_parent() -> Outcome {
         true
     }));
     assert!(kept.iter().all(|name| place.state().contains(name)));
+    Ok(())
+}
+
+/// What somebody has removed by hand is not what was evicted.
+fn names_that_somebody_removed() -> Outcome {
+    let place = Place::new();
+    let shm = place.open();
+    let (key, first) = put(&place, &shm, 1);
+    for name in place.state() {
+        fs::remove_file(place.dir().join(".crossdock").join(name))?;
+    }
+    let (other, second) = put(&place, &shm, 2);
+    assert_ne!(second, first);
+    shm.evict(&other)?;
+    fs::remove_dir_all(place.dir().join(".crossdock"))?;
+    let (last, _) = put(&place, &shm, 3);
+    for (seed, key) in [(1, key), (3, last)] {
+        assert!(get(&shm, &key).is_some_and(|found| found == pattern(seed, LARGE)));
+    }
     Ok(())
 }
 

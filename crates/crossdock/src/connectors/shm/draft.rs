@@ -4,7 +4,7 @@
 //! the object's name away; then the file has one link left, and nobody finds it any more. Its bytes may be written again
 //! once nobody reads them either ([`Draft::claim`]):
 //!
-//! 1. The file has one link left: nobody who looks for an object from now on comes upon it.
+//! 1. The file has one link left, and that is the draft's: nobody who looks for an object from now on comes upon it.
 //! 2. Wipe the header: whole, so that whoever reads it while the next one is written takes no part of both for one.
 //! 3. Ask the kernel for a write lease. It grants one only where no open file leads to this one but our own, in whatever
 //!    process; and a map counts as an open file, until the last process that inherited it has ended or dropped it. Who had
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{Advice, MmapMut, MmapOptions};
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, fallocate, fstat, ftruncate, linkat, openat};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, Stat, fallocate, fstat, ftruncate, linkat, openat};
 use rustix::io::{Errno, pwritev};
 
 use super::directory::Open;
@@ -29,7 +29,7 @@ use super::name::Name;
 use super::owner::Owner;
 use crate::error::Error;
 use crate::interrupt;
-use crate::posix::remove;
+use crate::posix::{remove, stat};
 
 /// How much is written at a time, in bytes: in between, a call can be interrupted.
 const PART: usize = 8 << 20;
@@ -104,11 +104,16 @@ impl Draft {
     }
 
     pub(super) fn state(&self) -> State {
-        match fstat(&self.file).map(|stat| stat.st_nlink) {
-            Ok(0) | Err(_) => State::Lost,
-            Ok(1) => State::Evicted,
-            Ok(_) => State::Live,
+        match fstat(&self.file) {
+            Ok(file) if file.st_nlink > 1 => State::Live,
+            Ok(file) if file.st_nlink == 1 && self.names(&file) => State::Evicted,
+            _ => State::Lost,
         }
+    }
+
+    /// Whether the name that is left is the draft's own, not the object's.
+    fn names(&self, file: &Stat) -> bool {
+        stat(&self.state, &self.name).is_ok_and(|named| named.is_some_and(|named| named.st_ino == file.st_ino))
     }
 
     /// Whether the file may be written again: steps 1 to 4.
