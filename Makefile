@@ -59,7 +59,7 @@ torture: ## The reliability table with its full counts (a quarter of an hour)
 lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	for features in "" local file redis "redis-tls local" s3 "gcs azure http" "local file testing"; do \
+	for features in "" local file shm redis "redis-tls local" s3 "gcs azure http" "local file testing"; do \
 		$(CARGO) clippy -p crossdock --no-default-features --features "$$features" --quiet -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet

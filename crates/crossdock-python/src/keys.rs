@@ -111,6 +111,7 @@ macro_rules! object_keys {
 object_keys!(FILE_KEYS, "file", "FileKey", "filename");
 object_keys!(REDIS_KEYS, "redis", "RedisKey", "redis_key");
 object_keys!(OBJECT_STORE_KEYS, "object_store", "ObjectStoreKey", "object_key");
+object_keys!(SHM_KEYS, "shm", "SharedMemoryKey", "object_id");
 
 impl ObjectKeys {
     fn class<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {

@@ -20,6 +20,7 @@ mod options;
 mod policy;
 mod redis;
 mod shares;
+mod shm;
 mod signals;
 mod slot;
 mod stats;
@@ -48,6 +49,7 @@ fn _crossdock(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(file::open_file, module)?)?;
     module.add_function(wrap_pyfunction!(object_store::open_object_store, module)?)?;
     module.add_function(wrap_pyfunction!(redis::open_redis, module)?)?;
+    module.add_function(wrap_pyfunction!(shm::open_shm, module)?)?;
     module.add_function(wrap_pyfunction!(multi::read_tags, module)?)?;
     module.add_function(wrap_pyfunction!(text::read_config, module)?)?;
     Ok(())

@@ -27,10 +27,11 @@ pub(crate) struct Slot {
 }
 
 /// The classes over `StoredBase` that are ours.
-const STORED: [(&str, &str); 3] = [
+const STORED: [(&str, &str); 4] = [
     ("crossdock.connectors.file", "FileConnector"),
     ("crossdock.connectors.redis", "RedisConnector"),
     ("crossdock.connectors.object_store", "ObjectStoreConnector"),
+    ("crossdock.connectors.shm", "SharedMemoryConnector"),
 ];
 
 /// A connector that is open.

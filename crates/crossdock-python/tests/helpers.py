@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import pathlib
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +29,13 @@ def needs(what: str, there: bool) -> None:
     """Skips the test by name where something is absent; with CI set, that is a failure."""
     if not there:
         (pytest.fail if os.environ.get('CI') else pytest.skip)(f'needs {what}')
+
+
+def in_memory() -> str:
+    """A new directory for a SharedMemoryConnector, gone with this process."""
+    directory = tempfile.mkdtemp(prefix='crossdock-test-', dir='/dev/shm')
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def other_hostname(name: str) -> list[str]:

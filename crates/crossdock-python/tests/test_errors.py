@@ -23,6 +23,8 @@ from crossdock.connectors.local import LocalConnector, LocalKey
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
 from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
+from crossdock.connectors.shm import SharedMemoryConnector
+from helpers import in_memory
 
 LOCAL = 'crossdock.connectors.local.LocalConnector'
 FILE = 'crossdock.connectors.file.FileConnector'
@@ -47,13 +49,15 @@ def build(kind: str, directory: pathlib.Path) -> Any:
         return LocalConnector()
     if kind == 'redis':
         return RedisConnector(**servers.options(clear=True))
+    if kind == 'shm':
+        return SharedMemoryConnector(in_memory(), clear=True)
     if kind == 's3':
         return ObjectStoreConnector(**servers.bucket(clear=True))
     files = FileConnector(directory / 'objects')
     return files if kind == 'file' else MultiConnector({'only': (files, Policy())})
 
 
-@pytest.fixture(params=['local', 'file', 'redis', 's3', 'multi'])
+@pytest.fixture(params=['local', 'file', 'shm', 'redis', 's3', 'multi'])
 def connector(request: pytest.FixtureRequest, tmp_path: pathlib.Path):
     with build(request.param, tmp_path) as built:
         yield built

@@ -25,9 +25,11 @@ from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
 from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
+from crossdock.connectors.shm import SharedMemoryConnector
+from helpers import in_memory
 
 GENEROUS = 120
-KINDS = ['local', 'file', 'redis', 's3', 'multi', 'multi of file', 'multi of redis']
+KINDS = ['local', 'file', 'shm', 'redis', 's3', 'multi', 'multi of file', 'multi of redis']
 
 
 def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
@@ -38,6 +40,8 @@ def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
             return FileConnector(directory / 'objects', **options)
         case 'redis':
             return RedisConnector(**servers.options(clear=True, **options))
+        case 'shm':
+            return SharedMemoryConnector(in_memory(), clear=True, **options)
         case 's3':
             return ObjectStoreConnector(**servers.bucket(clear=True, **options))
         case 'multi':

@@ -20,8 +20,9 @@ from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, Policy
 from crossdock.connectors.object_store import ObjectStoreConnector
 from crossdock.connectors.redis import RedisConnector
+from crossdock.connectors.shm import SharedMemoryConnector
 from crossdock.exceptions import InvalidKeyError
-from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_process
+from helpers import GENEROUS, METHODS, Child, class_path, elsewhere, in_fork, in_memory, in_process
 
 CHILDREN = 64
 PUTS = 1000
@@ -31,6 +32,7 @@ SMALL, LARGE = b'small', bytes(range(256)) * 40
 KINDS: dict[str, Callable[[pathlib.Path], Any]] = {
     'local': lambda directory: LocalConnector(),
     'file': lambda directory: FileConnector(str(directory / 'objects')),
+    'shm': lambda directory: SharedMemoryConnector(in_memory(), clear=True),
     'redis': lambda directory: RedisConnector(**servers.options(clear=True)),
     's3': lambda directory: ObjectStoreConnector(**servers.bucket(clear=True)),
     'multi': lambda directory: MultiConnector(
@@ -143,7 +145,7 @@ def test_a_forked_child_reads_what_its_parent_put(connector: Any, kind: str, pro
     made = FORKS[process](use, connector, keys, data)
     assert len(made) == len(data)
     assert [connector.get(key) for key in keys] == data, 'and the parent still does'
-    if kind in ('file', 'redis', 's3'):
+    if kind in ('file', 'shm', 'redis', 's3'):
         assert [connector.get(key) for key in made] == [b'deferred']
 
 
@@ -172,7 +174,7 @@ def test_a_pickled_connector_works_in_another_process(connector: Any, kind: str,
     path, made = run(function, pickle.dumps((connector, keys)), data)
     assert path == class_path(connector)
     assert [connector.get(key) for key in keys] == data
-    if kind in ('file', 'redis', 's3'):
+    if kind in ('file', 'shm', 'redis', 's3'):
         assert [connector.get(key) for key in made] == [LARGE + b'x', b'deferred']
 
 

@@ -18,6 +18,7 @@ from crossdock.connectors.file import FileConnector, FileKey
 from crossdock.connectors.local import LocalConnector
 from crossdock.connectors.multi import MultiConnector, MultiKey, Policy
 from crossdock.connectors.object_store import ObjectStoreConnector, ObjectStoreKey
+from crossdock.connectors.shm import SharedMemoryConnector, SharedMemoryKey
 from crossdock.connectors.protocols import Connector, DeferrableConnector
 from crossdock.connectors.redis import RedisConnector, RedisKey
 
@@ -33,6 +34,8 @@ connector: Connector = multi
 deferrable: DeferrableConnector = files
 cache = RedisConnector('h', 6379, ttl='1h', deadline=2.5, sentinels=None)
 bulk = ObjectStoreConnector('s3://b', options={'region': 'x', 'allow_http': True}, part_size='8 MiB')
+shared = SharedMemoryConnector(max_total_bytes=1_000_000, recycle_bytes=0)
+shared_key: SharedMemoryKey = shared.put(b'object')
 redis_key: RedisKey = cache.put(b'object')
 store_keys: list[ObjectStoreKey] = bulk.put_batch([b'object'])
 seconds: float = cache.check().put
@@ -77,6 +80,7 @@ def test_code_that_uses_the_package_is_checked(tmp_path: pathlib.Path) -> None:
         'MultiConnector({"a": LocalConnector()})',
         'RedisConnector("h", "6379")',
         'RedisConnector("h").put(3)',
+        'SharedMemoryConnector(recycle_bytes="1 MiB")',
         'ObjectStoreConnector(options={})',
         'redis_key = files.put(b"x")',
         'crossdock.deserialize("text")',

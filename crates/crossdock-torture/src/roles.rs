@@ -38,6 +38,8 @@ pub(crate) fn play(arguments: &[String]) -> Outcome {
             apply(conditions)?;
             take_steps(&FileOptions::new(dir).max_total_bytes(bytes.parse()?))
         }
+        ["shm-producer", dir, seed] => hazards::shm::produce(Path::new(dir), Rng::new(seed.parse()?)),
+        ["shm-holder", dir, seed] => hazards::shm::hold(Path::new(dir), Rng::new(seed.parse()?)),
         ["setter", dir, ref conditions @ ..] => {
             apply(conditions)?;
             set_what_is_asked(Path::new(dir))
@@ -59,7 +61,7 @@ fn apply(conditions: &[&str]) -> Outcome {
 }
 
 /// One write, so that whoever reads sees whole lines, and nothing is said twice after a fork.
-fn say(line: &str) -> Outcome {
+pub(crate) fn say(line: &str) -> Outcome {
     let mut stdout = io::stdout().lock();
     stdout.write_all(format!("{line}\n").as_bytes())?;
     Ok(stdout.flush()?)

@@ -32,8 +32,9 @@ use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, 
 /// - **Close.** [`close`](Self::close) may be called again. Afterwards every operation is
 ///   [`Closed`](ErrorKind::Closed). Only a close that asks for `clear` deletes objects.
 ///
-/// - **Checksums.** A connector whose objects other processes can read hands out keys with a checksum, unless it was
-///   asked not to: [`ObjectKey::sealed`](crate::ObjectKey::sealed) and [`ObjectKey::verify`](crate::ObjectKey::verify).
+/// - **Checksums.** A connector whose objects cross a machine or may meet a power cut hands out keys with a checksum, unless
+///   it was asked not to: [`ObjectKey::sealed`](crate::ObjectKey::sealed) and
+///   [`ObjectKey::verify`](crate::ObjectKey::verify). Memory that processes of one host share may do with the size.
 ///
 /// All methods are required (new ones may come with any 0.x release), so that a wrapper cannot inherit a default that is slow or wrong for what it wraps;
 /// conveniences live in [`ConnectorExt`]. `crossdock::conformance!` (feature `testing`) tests the contract.
@@ -267,8 +268,8 @@ impl Properties {
         Self { remote: true, ..self }
     }
 
-    /// The same properties, with objects that other processes can read. Their keys must carry a checksum:
-    /// [`ObjectKey::sealed`](crate::ObjectKey::sealed).
+    /// The same properties, with objects that other processes can read. Their keys must carry a checksum
+    /// ([`ObjectKey::sealed`](crate::ObjectKey::sealed)), but in the memory of one host.
     #[must_use]
     pub const fn shared(self) -> Self {
         Self { shared: true, ..self }

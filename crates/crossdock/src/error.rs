@@ -286,7 +286,7 @@ impl Error {
     }
 
     /// The same error, with the option that it is about put in front of its message.
-    #[cfg(any(feature = "file", feature = "remote"))]
+    #[cfg(any(feature = "disk", feature = "remote"))]
     pub(crate) fn of_field(mut self, field: &str) -> Self {
         self.0.message = format!("{field}: {}", self.0.message);
         self

@@ -71,7 +71,7 @@ impl ObjectId {
         Self(Id::Uuid(uuid))
     }
 
-    #[cfg(any(feature = "local", feature = "file", feature = "remote"))]
+    #[cfg(any(feature = "local", feature = "disk", feature = "remote"))]
     pub(crate) fn as_uuid(&self) -> Option<Uuid> {
         match &self.0 {
             Id::Uuid(uuid) => Some(*uuid),

@@ -1,6 +1,6 @@
 //! crossdock moves byte objects between tasks, processes and hosts through whichever channel a policy picks.
 //!
-//! A producer calls `put`; the policies pick the connector (process memory, files, Redis, object stores); the key that comes back says where
+//! A producer calls `put`; the policies pick the connector (process memory, shared memory, files, Redis, object stores); the key that comes back says where
 //! the object landed, so that any consumer with the key and the config gets it from there. The routing contract, the
 //! files and the configs are those of ProxyStore's `MultiConnector`, so both can work on the same objects.
 //!
@@ -50,6 +50,7 @@
 //! # Features
 //! - `local` (default): objects in the memory of this process.
 //! - `file` (default): objects as files.
+//! - `shm`: objects in shared memory, for the processes of one user on one Linux host.
 //! - `redis`: objects in Redis or Valkey; `redis-tls`: the same, with TLS.
 //! - `s3`, `gcs`, `azure`, `http`: objects in S3, Google Cloud Storage, Azure Blob Storage, on WebDAV servers.
 //! - `testing`: the conformance suite and a connector that injects faults.
@@ -73,13 +74,15 @@ mod multi;
 mod options;
 pub mod pattern;
 mod policy;
-#[cfg(any(feature = "local", feature = "file", feature = "remote"))]
+#[cfg(feature = "disk")]
+mod posix;
+#[cfg(any(feature = "local", feature = "disk", feature = "remote"))]
 pub mod process;
 mod registry;
 pub mod router;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-#[cfg(feature = "file")]
+#[cfg(feature = "disk")]
 mod usage;
 
 pub use bytes::Bytes;

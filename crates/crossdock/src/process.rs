@@ -5,11 +5,11 @@
 //! process id at each call.
 #![expect(unsafe_code, reason = "mapping one page and telling the kernel to wipe it on fork")]
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 use arc_swap::ArcSwapOption;
 use once_cell::race::OnceBox;
 use uuid::Uuid;
@@ -122,13 +122,13 @@ fn wiped_page() -> Option<&'static AtomicU64> {
 /// A fork copies the table of descriptors first and the memory later, while other threads go on: the number of a
 /// descriptor that one of them has just opened is then a number of nothing in the child, or of something else. So a child
 /// neither uses nor closes what it has inherited here.
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 pub(crate) struct PerProcess<T> {
     owner: AtomicU64,
     value: ArcSwapOption<T>,
 }
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 impl<T> PerProcess<T> {
     pub(crate) fn empty() -> Self {
         Self { owner: AtomicU64::new(token()), value: ArcSwapOption::empty() }
@@ -145,7 +145,7 @@ impl<T> PerProcess<T> {
     }
 
     /// What was kept, which is no longer.
-    #[cfg(feature = "remote")]
+    #[cfg(any(feature = "remote", feature = "shm"))]
     pub(crate) fn take(&self) -> Option<Arc<T>> {
         self.forget_what_was_inherited();
         self.value.swap(None)
@@ -161,7 +161,7 @@ impl<T> PerProcess<T> {
     }
 }
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         self.forget_what_was_inherited();

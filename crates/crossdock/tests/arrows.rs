@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
@@ -13,6 +13,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("error", &["key"]),
     ("interrupt", &["error"]),
     ("deadline", &["error", "interrupt"]),
+    ("posix", &[]),
     ("process", &["key"]),
     ("policy", &["error", "options", "pattern"]),
     ("health", &[]),
@@ -20,11 +21,23 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("dispatch", &["error", "health", "hostname", "options", "policy", "router"]),
     ("config", &["error", "policy"]),
     ("connector", &["config", "error", "interrupt", "key", "options"]),
-    ("usage", &["error", "interrupt", "key"]),
+    ("usage", &["error", "interrupt", "key", "posix"]),
     ("integrity", &["error", "key", "options"]),
     (
         "connectors",
-        &["config", "connector", "deadline", "error", "integrity", "interrupt", "key", "options", "process", "usage"],
+        &[
+            "config",
+            "connector",
+            "deadline",
+            "error",
+            "integrity",
+            "interrupt",
+            "key",
+            "options",
+            "posix",
+            "process",
+            "usage",
+        ],
     ),
     (
         "multi",

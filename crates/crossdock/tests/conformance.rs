@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, LocalOptions};
+use crossdock::connectors::{FileConnector, FileOptions, LocalConnector, LocalOptions, ShmConnector, ShmOptions};
 use crossdock::testing::{FaultyConnector, Subject};
-use crossdock::{ConnectorConfig, Durability, MultiConnector, Opener, Policy, Registry, Result};
+use crossdock::{ConnectorConfig, Durability, Integrity, MultiConnector, Opener, Policy, Registry, Result};
 
 fn reopen(config: &ConnectorConfig) -> Result<Arc<dyn crossdock::Connector>> {
     Registry::builtin().open(config)
@@ -22,6 +22,18 @@ fn file_with(adjust: impl Fn(FileOptions) -> FileOptions) -> Subject {
     let dir = tempfile::tempdir().unwrap();
     let options = adjust(FileOptions::new(dir.path().join("objects")));
     Subject::new(FileConnector::open(&options).unwrap(), reopen).keeping(dir)
+}
+
+fn shm_with(adjust: impl Fn(ShmOptions) -> ShmOptions) -> Subject {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let options = adjust(ShmOptions::in_dir(dir.path().join("objects")));
+    Subject::new(ShmConnector::open(&options).unwrap(), reopen).keeping(dir)
+}
+
+/// In a directory on a disk, where no memory is used again.
+fn shm_on_disk() -> Subject {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    Subject::new(ShmConnector::open(&ShmOptions::in_dir(dir.path())).unwrap(), reopen).keeping(dir)
 }
 
 fn faulty_without_faults() -> Subject {
@@ -54,6 +66,11 @@ crossdock::conformance!(local_with_quota, local_with_quota());
 crossdock::conformance!(file, file_with(|options| options));
 crossdock::conformance!(file_on_the_disk, file_with(|options| options.durability(crossdock::Durability::Host)));
 crossdock::conformance!(file_with_quota, file_with(|options| options.max_total_bytes(100_000_000)));
+crossdock::conformance!(shm, shm_with(|options| options));
+crossdock::conformance!(shm_without_recycling, shm_with(|options| options.recycle_bytes(0)));
+crossdock::conformance!(shm_with_checksums, shm_with(|options| options.integrity(Integrity::Checksum)));
+crossdock::conformance!(shm_with_quota, shm_with(|options| options.max_total_bytes(100_000_000)));
+crossdock::conformance!(shm_on_disk, shm_on_disk());
 crossdock::conformance!(faulty_without_faults, faulty_without_faults());
 crossdock::conformance!(multi, multi());
 crossdock::conformance!(nested_multi, multi_over_files());

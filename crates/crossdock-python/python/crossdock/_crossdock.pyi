@@ -27,6 +27,7 @@ __all__ = [
     'open_file',
     'open_object_store',
     'open_redis',
+    'open_shm',
     'read_config',
     'read_tags',
 ]
@@ -61,6 +62,17 @@ def open_object_store(base: StoredBase[Any], options: dict[str, Any], clear: boo
 
 def open_redis(base: StoredBase[Any], options: dict[str, Any], clear: bool, zero_copy: bool) -> dict[str, Any]:
     """Opens the connector of a `RedisConnector`, without connecting, and says its options as the config has them."""
+
+def open_shm(
+    base: StoredBase[Any],
+    dir: str | None,
+    clear: bool | None,
+    integrity: str,
+    max_total_bytes: int | None,
+    recycle_bytes: int | None,
+    zero_copy: bool,
+) -> str | None:
+    """Opens the connector of a `SharedMemoryConnector`, and says its directory as the config has it."""
 
 @final
 class CompiledPolicy:

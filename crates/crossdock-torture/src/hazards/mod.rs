@@ -15,6 +15,7 @@ mod power_cut;
 mod quota;
 mod redis;
 pub(crate) mod secrets;
+pub(crate) mod shm;
 mod short_writes;
 mod writers;
 
@@ -54,6 +55,10 @@ pub(crate) const ALL: &[Hazard] = &[
     configs::HAZARD,
     secrets::HAZARD,
     patterns::HAZARD,
+    shm::kill::HAZARD,
+    shm::views::HAZARD,
+    shm::readers::HAZARD,
+    shm::full::HAZARD,
     redis::kill::HAZARD,
     redis::deadlines::HAZARD,
     redis::replies::HAZARD,
@@ -83,12 +88,15 @@ pub(crate) enum Need {
     Redis,
     /// `openssl`, for certificates.
     Openssl,
+    /// `/dev/shm`, to write to.
+    SharedMemory,
 }
 
 impl Need {
     /// What is missing, if anything.
     pub(crate) fn missing(self) -> Option<String> {
         let (there, missing) = match self {
+            Self::SharedMemory => (tempfile::tempdir_in("/dev/shm").is_ok(), "no /dev/shm to write to"),
             Self::Root => (system::is_root(), "not root"),
             Self::Mounts => (system::is_root() && Path::new("/proc/self/ns/mnt").exists(), "no root to mount with"),
             Self::Ext4 => (

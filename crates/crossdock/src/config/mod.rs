@@ -15,6 +15,8 @@
 //! writes it (`{"fast": ["proxystore.connectors.file.FileConnector", {options}, {policy}], …}`). The order of the
 //! connectors breaks ties of priority; every reader and writer keeps it.
 
+#[cfg(feature = "disk")]
+mod directory;
 mod duration;
 mod embedded;
 mod envelope;
@@ -26,6 +28,8 @@ mod size;
 mod toml;
 mod value;
 
+#[cfg(feature = "disk")]
+pub(crate) use directory::resolve_directory;
 pub use duration::{format_duration, parse_duration};
 pub use envelope::{Config, Entry, Format};
 pub(crate) use fields::with_nearest;

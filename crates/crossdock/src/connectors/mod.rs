@@ -8,6 +8,8 @@ mod local;
 mod object_store;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "shm")]
+mod shm;
 
 #[cfg(feature = "object-store")]
 pub use self::object_store::{ObjectStoreConnector, ObjectStoreOptions};
@@ -17,3 +19,5 @@ pub use file::{FileConnector, FileOptions};
 pub use local::{LocalConnector, LocalOptions};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConnector, RedisOptions};
+#[cfg(feature = "shm")]
+pub use shm::{ShmConnector, ShmOptions};

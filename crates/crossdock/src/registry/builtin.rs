@@ -28,6 +28,8 @@ pub(super) fn types() -> Vec<ConnectorType> {
         bucket("azure", ObjectStoreOptions::AZURE_FIELDS, ObjectStoreOptions::from_azure_fields),
         #[cfg(feature = "redis")]
         redis(),
+        #[cfg(feature = "shm")]
+        shm(),
         multi(),
     ]
 }
@@ -85,6 +87,13 @@ fn redis() -> ConnectorType {
     redis.same_fields = &["hostname", "port"];
     redis.python_fields = vec![("clear", false.into())];
     redis
+}
+
+#[cfg(feature = "shm")]
+fn shm() -> ConnectorType {
+    use crate::connectors::ShmOptions;
+    ConnectorType::new("shm", ShmOptions::FIELDS, |fields| Ok(Arc::new(ShmOptions::from_fields(fields)?)))
+        .class_paths(["crossdock.connectors.shm.SharedMemoryConnector"])
 }
 
 const MULTI_FIELDS: &[FieldSpec] =

@@ -25,9 +25,11 @@ mod lock;
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::Stat;
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::posix::{remove, stat};
 
 use count::Count;
 pub(crate) use count::NAME;
@@ -127,6 +129,12 @@ pub(crate) fn release<H: Holdings, E>(holdings: H, remove: impl FnOnce() -> Resu
         count.subtract(size);
     }
     Ok(removed.is_some())
+}
+
+/// Removes the count, with the objects. Whatever else has that name is foreign.
+pub(crate) fn remove_count(dir: &OwnedFd) -> Result<(), Errno> {
+    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if stat(dir, NAME)?.is_some_and(is_file) { remove(dir, NAME).map(drop) } else { Ok(()) }
 }
 
 impl<H: Holdings> Room<'_, H> {

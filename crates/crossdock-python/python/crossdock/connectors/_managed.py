@@ -39,7 +39,7 @@ def known_fields(cls: type[Any], config: dict[str, Any], known: set[str]) -> Non
         )
 
 
-def check_bound(max_total_bytes: int | None) -> None:
+def check_bound(size: int | None, name: str = 'max_total_bytes') -> None:
     """Refuse a bound that is no size in bytes."""
-    if max_total_bytes is not None and max_total_bytes < 0:
-        raise ValueError(f'max_total_bytes is a size in bytes, which cannot be below 0, not {max_total_bytes}')
+    if size is not None and size < 0:
+        raise ValueError(f'{name} is a size in bytes, which cannot be below 0, not {size}')

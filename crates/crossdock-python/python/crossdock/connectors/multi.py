@@ -473,6 +473,7 @@ _OWN = {
     'crossdock.connectors.multi.MultiConnector',
     'crossdock.connectors.object_store.ObjectStoreConnector',
     'crossdock.connectors.redis.RedisConnector',
+    'crossdock.connectors.shm.SharedMemoryConnector',
 }
 
 

@@ -1,17 +1,17 @@
 //! Collecting what killed writers left, and clearing a directory of its objects.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName};
-use super::publish::{DRAFT, remove, unpublish};
+use super::publish::{DRAFT, unpublish};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::key::ObjectId;
 use crate::options::{GcOptions, GcReport};
+use crate::posix::{is_older, remove, stat};
 use crate::usage;
 
 /// Removes files without a marker and markers without a file, if they are old enough.
@@ -76,7 +76,7 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
         }
     }
     // Last: while objects are there, they are counted.
-    if let Err(cause) = remove_count(&dir) {
+    if let Err(cause) = usage::remove_count(&dir) {
         outcome = Err(Error::from_io("clear", directory.shown(usage::NAME), cause));
     }
     outcome?;
@@ -84,12 +84,6 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(()),
         Err(cause) => Err(Error::from_io("remove the directory", directory.named(), cause)),
     }
-}
-
-/// Whatever else has that name is foreign.
-fn remove_count(dir: &OwnedFd) -> Result<(), Errno> {
-    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if stat(dir, usage::NAME)?.is_some_and(is_file) { remove(dir, usage::NAME).map(drop) } else { Ok(()) }
 }
 
 /// What carries our names in a directory. Foreign files carry others.
@@ -135,19 +129,4 @@ fn look(dir: &OwnedFd, name: &FileName) -> Result<(Option<Stat>, Option<Stat>), 
         (None, Some(_)) => Ok((stat(dir, name.object())?, marker)),
         _ => Ok((object, marker)),
     }
-}
-
-pub(super) fn stat(dir: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(cause) => Err(cause),
-    }
-}
-
-/// By the time of the last change of the inode, which nobody can set back.
-fn is_older(stat: &Stat, min_age: Duration) -> bool {
-    let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(changed) >= min_age
 }

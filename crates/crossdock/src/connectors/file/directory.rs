@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, mkdir, open, stat};
+use rustix::fs::{Mode, OFlags, Stat, fstat, fsync, open, stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::ObjectId;
+use crate::posix::make_with_ancestors;
 use crate::process::PerProcess;
 
 use super::options::FileOptions;
@@ -245,27 +246,6 @@ impl From<Error> for PublishError {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
-}
-
-/// Makes the directory and its missing ancestors, each on the disk before something is put into it: a durable object
-/// in a directory that a power cut takes away is lost.
-fn make_with_ancestors(path: &Path) -> Result<(), Errno> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match mkdir(path, Mode::RWXU) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
-        Err(Errno::NOENT) => {
-            make_with_ancestors(parent.ok_or(Errno::NOENT)?)?;
-            match mkdir(path, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(cause) => return Err(cause),
-            }
-        }
-        Err(cause) => return Err(cause),
-    }
-    let Some(parent) = parent else { return Ok(()) };
-    let parent = open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    fsync(&parent)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::FileConnector;
-use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
+use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table, resolve_directory};
 use crate::connector::{Connector, Opener, Properties};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::options::{Durability, Integrity};
 
 /// How a [`FileConnector`] is to be built.
@@ -106,7 +106,7 @@ impl FileOptions {
     }
 
     /// The most bytes that all objects in the directory may take together, whoever put them. What is over is
-    /// [`Full`](ErrorKind::Full), or [`TooLarge`](ErrorKind::TooLarge) where it alone is more. Default: no bound.
+    /// [`Full`](crate::ErrorKind::Full), or [`TooLarge`](crate::ErrorKind::TooLarge) where it alone is more. Default: no bound.
     ///
     /// Every connector that writes to the directory should have the same bound. They count in a file beside the objects,
     /// `.crossdock-usage`, whose locks keep them within it together. What others put or remove (ProxyStore, connectors
@@ -183,13 +183,9 @@ impl FileOptions {
     pub fn from_fields(fields: &Fields<'_>) -> Result<Self> {
         fields.boolean("clear")?;
         fields.integer("buffering")?;
-        let dir = fields.text("dir")?.filter(|dir| !dir.as_str().is_empty()).ok_or_else(|| {
+        let dir = fields.directory("dir")?.ok_or_else(|| {
             fields.wrong("dir", "the directory is missing; add a line such as dir = \"/scratch/my-run\"")
         })?;
-        if let Some(advice) = relative(dir.as_str()) {
-            let message = format!("{:?} is not absolute, so another directory in each process; {advice}", dir.as_str());
-            return Err(fields.wrong("dir", message));
-        }
         let mut options = Self::at(dir);
         if let Some(word) = fields.choice("durability")? {
             options.durability = by_word(DURABILITIES, Durability::as_str, word).unwrap_or(options.durability);
@@ -205,27 +201,8 @@ impl FileOptions {
     }
 
     pub(super) fn resolve_dir(&self) -> Result<PathBuf> {
-        let dir = self.dir.resolve().map_err(|why| why.of_field("dir"))?;
-        let wrong = match Path::new(&dir) {
-            _ if self.not_utf8 => "is not UTF-8; choose one that is, as configs are text",
-            path if path.is_absolute() => return Ok(path.to_owned()),
-            _ => "is not absolute; write the whole path of the directory of the objects",
-        };
-        Err(Error::new(ErrorKind::InvalidConfig, format!("the path {:?} {wrong}", self.dir.as_str())))
+        resolve_directory(&self.dir, "dir", self.not_utf8)
     }
-}
-
-/// What to write instead of a path that depends on who reads it.
-fn relative(dir: &str) -> Option<String> {
-    if dir.starts_with('/') || dir.starts_with("${") {
-        return None;
-    }
-    let named = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
-    Some(match (dir.strip_prefix("~/"), dir.strip_prefix('$')) {
-        (Some(rest), _) => format!("write ${{env:HOME}}/{rest}"),
-        (_, Some(rest)) if !rest.starts_with('{') => format!("write ${{env:{}}}", named(rest)),
-        _ => "write the whole path".to_owned(),
-    })
 }
 
 fn by_word<T: Copy>(all: &[T], word_of: impl Fn(T) -> &'static str, word: &str) -> Option<T> {

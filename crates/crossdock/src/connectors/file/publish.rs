@@ -33,7 +33,6 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, openat, renameat, renameat_with,
-    unlinkat,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
@@ -42,6 +41,7 @@ use super::directory::{FileName, PublishError};
 use super::quota::{self, Room};
 use crate::interrupt;
 use crate::key::ObjectId;
+use crate::posix::remove;
 use crate::process::PerProcess;
 
 /// Up to this size, in bytes, an object under a new name is written under it at once.
@@ -306,15 +306,6 @@ pub(super) fn unpublish(
 ) -> Result<bool, Errno> {
     let marked = remove_marker()?;
     if marked || name.is_uuid() { remove(dir, name.object()).map(|there| there || marked) } else { Ok(false) }
-}
-
-/// Removes a file. Whether it was there.
-pub(super) fn remove(dir: &OwnedFd, name: &str) -> Result<bool, Errno> {
-    match unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(cause) => Err(cause),
-    }
 }
 
 /// Linking a file that is only open needs a privilege, or a detour over `/proc`.

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::collect::stat;
 use super::directory::{Directory, FileName, MARKER, PublishError};
-use super::publish::{How, remove};
+use super::publish::How;
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::posix::{remove, stat};
 use crate::usage::{self, Holdings, Plan};
 
 /// Up to this size, in bytes, others wait for a write: that is cheaper than a reservation.

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
 use crate::key::{ObjectId, ObjectKey};
 use crate::options::Integrity;
+use crate::posix::map;
 
 /// The object, or `None`. Bytes are handed out only after they were checked.
 pub(super) fn read(directory: &Directory, key: &ObjectKey, view: bool, integrity: Integrity) -> Result<Option<Bytes>> {
@@ -188,16 +189,4 @@ fn fill(directory: &Directory, name: &FileName, file: &OwnedFd, memory: &mut [Ma
         }
     }
     Ok(filled)
-}
-
-#[expect(unsafe_code, reason = "mapping a file")]
-fn map(file: &OwnedFd, size: u64) -> std::io::Result<Bytes> {
-    if size == 0 {
-        return Ok(Bytes::new());
-    }
-    let size = usize::try_from(size).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
-    // SAFETY: nothing that crossdock publishes is changed or truncated afterwards, and the file belongs to a user who
-    // is trusted (`refuse_stranger`). The map is read-only and private to nobody: it lives as long as the `Bytes`.
-    let map = unsafe { memmap2::MmapOptions::new().len(size).map(file)? };
-    Ok(Bytes::from_owner(map))
 }
