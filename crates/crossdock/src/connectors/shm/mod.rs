@@ -341,7 +341,8 @@ impl Connector for ShmConnector {
         let mut checkup = Checkup::of(self)?;
         if !self.directory.open()?.is_memory {
             checkup.warnings.push(format!(
-                "the directory {} is not on a memory file system (tmpfs): puts are as slow as its disk, and memory of evicted                  objects is not used again",
+                "the directory {} is not on a memory file system (tmpfs): puts are as slow as its disk, and memory of evicted \
+                 objects is not used again",
                 self.directory.named()
             ));
         }
