@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossdock::config::Reference;
 use crossdock::connectors::ObjectStoreOptions;
 
-/// What was asked, by method and path, and whether it was to create only.
+/// What was asked, by method and path, and the conditions.
 pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A server that answers what `answer` says of a request; where that is nothing, it hangs up.
@@ -48,6 +48,9 @@ fn serve(mut stream: TcpStream, answer: fn(&str) -> String, log: &Asked) {
         let answer = answer(&line);
         if head.contains("if-none-match: *") {
             line.push_str(" if there is none");
+        }
+        if head.contains("if-match: \"") {
+            line.push_str(" if it is the same");
         }
         log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() {

@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossdock::{CloseOptions, Connector, ConnectorExt, Deferrable, ErrorKind, GcOptions, KeyHint, PutOptions};
+use crossdock::{
+    CloseOptions, Connector, ConnectorExt, Deferrable, ErrorKind, GcOptions, KeyHint, ObjectKey, PutOptions,
+};
 use libtest_mimic::Trial;
 
 use crate::common::{Named, Outcome, open};
 use crate::fake::{response, server};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [Named; 6] = [
+    let tests: [Named; 7] = [
         ("old_uploads_of_ours_are_aborted", old_uploads_of_ours_are_aborted),
         ("a_server_that_lists_no_uploads", a_server_that_lists_no_uploads),
         ("a_server_that_aborts_whatever_it_is_asked_to", a_server_that_aborts_whatever_it_is_asked_to),
         ("an_upload_creates_its_object", an_upload_creates_its_object),
+        ("ranges_are_of_one_object", ranges_are_of_one_object),
         ("a_set_that_was_completed_unheard", a_set_that_was_completed_unheard),
         ("clearing_takes_the_time_that_it_needs", clearing_takes_the_time_that_it_needs),
     ];
@@ -127,6 +130,28 @@ fn an_upload_creates_its_object() -> Outcome {
         assert!(completions.peek().is_some(), "{asked:?}");
         assert!(completions.all(|line| line.ends_with(" if there is none") == write_once), "{asked:?}");
     }
+    Ok(())
+}
+
+/// Two bytes; the first request gets the first of them.
+fn two_bytes(_: &str) -> String {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let place = usize::from(ASKED.swap(true, Ordering::SeqCst));
+    format!(
+        "HTTP/1.1 206 Partial Content\r\nETag: \"e\"\r\nLast-Modified: Wed, 01 May 2024 10:00:00 GMT\r\n\
+         Content-Length: 1\r\nContent-Range: bytes {place}-{place}/2\r\n\r\n{place}"
+    )
+}
+
+/// An object that is replaced meanwhile must not be read half and half.
+fn ranges_are_of_one_object() -> Outcome {
+    let (options, asked) = server(two_bytes)?;
+    let key = ObjectKey::bare(ONE).into();
+    let found = open(&options.multipart_threshold(0)).get_bytes(&key)?;
+    assert_eq!(found.as_deref(), Some(&b"01"[..]));
+    let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+    let conditions: Vec<bool> = asked.iter().map(|line| line.ends_with(" if it is the same")).collect();
+    assert_eq!(conditions, [false, true], "{asked:?}");
     Ok(())
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_restarted_server_is_not_noticed", a_restarted_server_is_not_noticed),
         ("a_stopped_server_ends_with_the_deadline", a_stopped_server_ends_with_the_deadline),
         ("a_stopped_server_can_be_interrupted", a_stopped_server_can_be_interrupted),
+        ("a_late_reply_is_nobodys", a_late_reply_is_nobodys),
         ("with_fallback_the_put_goes_elsewhere", with_fallback_the_put_goes_elsewhere),
         ("a_batch_on_a_killed_server_leaves_nothing", a_batch_on_a_killed_server_leaves_nothing),
         ("a_replica_takes_no_objects", a_replica_takes_no_objects),
@@ -124,6 +125,24 @@ fn a_stopped_server_can_be_interrupted() -> Outcome {
     server.cont()?;
     eventually(|| known.evict(&key))?;
     assert_eq!(server.command(&["DBSIZE"])?.text(), "0");
+    Ok(())
+}
+
+/// The reply to a call that was given up still comes, and belongs to nobody.
+fn a_late_reply_is_nobodys() -> Outcome {
+    let server = start(&Servers::new());
+    let redis = open(&options(&server).write_once(false));
+    let keys = redis.put_batch(&["first".into(), "second".into()], &PutOptions::new())?;
+    for _ in 0..10 {
+        server.stop()?;
+        assert_eq!(kind_of(interrupt::scope(|| true, || redis.get_bytes(&keys[0]))), ErrorKind::Interrupted);
+        let second = thread::scope(|scope| {
+            let second = scope.spawn(|| redis.get_bytes(&keys[1]));
+            thread::sleep(Duration::from_millis(50));
+            server.cont().map(|()| second.join().expect("no panic"))
+        })??;
+        assert_eq!(second.as_deref(), Some(&b"second"[..]));
+    }
     Ok(())
 }
 
