@@ -141,6 +141,31 @@ class Bench:
                             connector.evict(key)
             self.large(group, connectors)
 
+    def shared_memory(self, directory: pathlib.Path) -> None:
+        """Puts whose memory was used before, and gets as views, beside files on the same tmpfs."""
+        from proxystore.connectors.file import FileConnector
+
+        from crossdock.connectors.shm import SharedMemoryConnector
+
+        group = 'Shared memory against File on tmpfs'
+        with (
+            FileConnector(str(directory / 'files')) as theirs,
+            SharedMemoryConnector(str(directory / 'shm'), zero_copy=True, recycle_bytes=4 * LARGE) as ours,
+        ):
+            for count, target in ((1_000, None), (1_000_000, 5), (LARGE, 5)):
+                obj = random.Random(count).randbytes(count)
+                rounds = min(self.plan.rounds, 11 if count == LARGE else self.plan.rounds)
+                works = {'ProxyStore': one_by_one(theirs, obj), 'crossdock': one_by_one(ours, obj)}
+                seconds = take_turns(works, rounds, calls_for(works, self.plan.turn, 1_000))
+                self.rows.append(timed(group, f'put, {size(count)}', *seconds.values(), target))
+                keys = theirs.put(obj), ours.put(obj)
+                works = {'ProxyStore': asking(theirs.get, keys[0]), 'crossdock': asking(ours.get, keys[1])}
+                seconds = take_turns(works, rounds, calls_for(works, self.plan.turn, 1_000))
+                aim = 1_000 if count == LARGE else 10
+                self.rows.append(timed(group, f'get, {size(count)}', *seconds.values(), aim))
+                theirs.evict(keys[0])
+                ours.evict(keys[1])
+
     def large(self, group: str, connectors: dict[str, Any]) -> None:
         free = shutil.disk_usage(connectors['crossdock'].store_dir).free
         if min(free, free_memory()) < 4 * LARGE:
@@ -256,6 +281,21 @@ class Bench:
         self.rows.append(Row('Threads', what, *texts, scaling['crossdock'], target, spread=(low, high)))
 
 
+def one_by_one(connector: Any, obj: bytes) -> Work:
+    """Puts, each evicted before the next, outside of the time: a steady stream."""
+
+    def run(calls: int) -> float:
+        taken = 0.0
+        for _ in range(calls):
+            start = time.perf_counter()
+            key = connector.put(obj)
+            taken += time.perf_counter() - start
+            connector.evict(key)
+        return taken
+
+    return Work(run)
+
+
 def threaded(pool: ThreadPoolExecutor, connector: Any, obj: bytes, threads: int) -> Work:
     keys: list[Any] = []
 
@@ -340,6 +380,7 @@ def main() -> None:
         bench.local()
         if os.access(MEMORY, os.W_OK):
             bench.files('File on tmpfs', temporary(MEMORY))
+            bench.shared_memory(temporary(MEMORY))
         else:
             bench.skip('File on tmpfs, serializer, peak memory, threads', f'{MEMORY} cannot be written to')
         bench.files(f'File on {file_system(out)}', disk)
