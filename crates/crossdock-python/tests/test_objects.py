@@ -29,7 +29,7 @@ from crossdock.connectors.shm import SharedMemoryConnector
 from helpers import in_memory
 
 GENEROUS = 120
-KINDS = ['local', 'file', 'shm', 'redis', 's3', 'multi', 'multi of file', 'multi of redis']
+KINDS = ['local', 'file', 'shm', 'redis', 's3', 'multi', 'multi of file', 'multi of redis', 'multi of all']
 
 
 def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
@@ -48,6 +48,11 @@ def build(kind: str, directory: pathlib.Path, **options: Any) -> Any:
             return MultiConnector({'only': (LocalConnector(**options), Policy())})
         case 'multi of redis':
             return MultiConnector({'only': (build('redis', directory, **options), Policy())})
+        case 'multi of all':
+            tiers = {'local': 3, 'file': 1_000, 'redis': 100_000, 's3': 2**62}
+            return MultiConnector(
+                {tier: (build(tier, directory, **options), Policy(max_size_bytes=most)) for tier, most in tiers.items()}
+            )
         case _:
             return MultiConnector({'only': (FileConnector(directory / 'objects', **options), Policy())})
 
