@@ -66,7 +66,7 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
     let listing = list(directory, &dir)?;
     for name in listing.names {
         interrupt::check()?;
-        if let Err(cause) = unpublish(&dir, &name, || remove(&dir, name.marker())) {
+        if let Err(cause) = unpublish(&dir, &name) {
             outcome = Err(Error::from_io("clear", directory.shown(name.object()), cause));
         }
     }

@@ -178,14 +178,12 @@ impl FileConnector {
 
     fn evict_name(&self, name: &FileName) -> Result<()> {
         let failed = |cause| Error::from_io("evict", self.directory.shown(name.object()), cause);
-        let unpublish = |dir: &OwnedFd| {
-            publish::unpublish(dir, name, || self.quota().remove_marker(&self.directory, dir, name)).map_err(failed)
-        };
-        if unpublish(&*self.directory.fd()?)? {
+        let remove = |dir: &OwnedFd| self.quota().remove_object(&self.directory, dir, name).map_err(failed);
+        if remove(&*self.directory.fd()?)? {
             return Ok(());
         }
         // It may be in the directory that stands there now.
-        self.directory.reopen()?.map_or(Ok(()), |dir| unpublish(&dir).map(drop))
+        self.directory.reopen()?.map_or(Ok(()), |dir| remove(&dir).map(drop))
     }
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {

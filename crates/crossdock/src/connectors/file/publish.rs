@@ -295,16 +295,12 @@ pub(super) fn add_marker(dir: &OwnedFd, name: &FileName) -> Result<(), Errno> {
     }
 }
 
-/// Removes an object: its marker first, so that it is gone before its bytes are. `remove_marker` says whether it was there.
+/// Removes an object: its marker first, so that it is gone before its bytes are.
 ///
 /// A file without a marker is none of ours, unless its name is a UUID: then it is what a killed writer left. Whether there
 /// was an object.
-pub(super) fn unpublish(
-    dir: &OwnedFd,
-    name: &FileName,
-    remove_marker: impl FnOnce() -> Result<bool, Errno>,
-) -> Result<bool, Errno> {
-    let marked = remove_marker()?;
+pub(super) fn unpublish(dir: &OwnedFd, name: &FileName) -> Result<bool, Errno> {
+    let marked = remove(dir, name.marker())?;
     if marked || name.is_uuid() { remove(dir, name.object()).map(|there| there || marked) } else { Ok(false) }
 }
 

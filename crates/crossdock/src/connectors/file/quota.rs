@@ -6,10 +6,10 @@ use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, FileName, MARKER, PublishError};
-use super::publish::How;
+use super::publish::{How, unpublish};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::posix::{remove, stat};
+use crate::posix::stat;
 use crate::usage::{self, Holdings, Plan};
 
 /// Up to this size, in bytes, others wait for a write: that is cheaper than a reservation.
@@ -54,15 +54,19 @@ impl Quota {
         directory.write_in(|dir| Ok(usage::require(Objects { directory, dir }, bound, sizes.clone())?))
     }
 
-    /// Removes a marker, so that its object does not count any more. Whether it was there.
-    pub(super) fn remove_marker(self, directory: &Directory, dir: &OwnedFd, name: &FileName) -> Result<bool, Errno> {
+    /// Removes an object, so that it does not count any more: whole before the next one of that name is published, whose file
+    /// would go with it. Whether it was there.
+    pub(super) fn remove_object(self, directory: &Directory, dir: &OwnedFd, name: &FileName) -> Result<bool, Errno> {
         if self.0.is_none() {
-            return remove(dir, name.marker());
+            return unpublish(dir, name);
         }
+        let mut was_there = false;
         usage::release(Objects { directory, dir }, || {
-            let size = stat(dir, name.object())?.map_or(0, size);
-            Ok(remove(dir, name.marker())?.then_some(size))
-        })
+            let counted = if stat(dir, name.marker())?.is_some() { stat(dir, name.object())?.map(size) } else { None };
+            was_there = unpublish(dir, name)?;
+            Ok(counted)
+        })?;
+        Ok(was_there)
     }
 }
 
