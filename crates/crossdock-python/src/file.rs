@@ -2,7 +2,7 @@
 
 use crossdock::config::Reference;
 use crossdock::connectors::{FileConnector, FileOptions};
-use crossdock::{Bytes, Connector, GetOptions, Key, ObjectKey, PutOptions, Result, interrupt};
+use crossdock::{GetOptions, Key, Result};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
@@ -17,29 +17,8 @@ impl Native for FileConnector {
         self.require_open()
     }
 
-    fn put_batch_while(
-        &self,
-        objects: &[Bytes],
-        options: &PutOptions,
-        _: &mut dyn FnMut(&[ObjectKey]),
-    ) -> Result<Vec<Key>> {
-        self.put_batch(objects, options)
-    }
-
     fn get_into(&self, key: &Key, allocate: &mut dyn FnMut(usize) -> Result<NewMemory>) -> Result<bool> {
         self.get_into(key, &GetOptions::default(), allocate).map(|filled| filled.is_some())
-    }
-
-    fn get_batch_into(
-        &self,
-        keys: &[Key],
-        allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
-    ) -> Result<Vec<bool>> {
-        let read = |(place, key)| {
-            interrupt::check()?;
-            Native::get_into(self, key, &mut |size| allocate(place, size))
-        };
-        keys.iter().enumerate().map(read).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crossdock::config::Fields;
 use crossdock::connectors::{ObjectStoreConnector, ObjectStoreOptions};
-use crossdock::{Bytes, Connector, GetOptions, Key, ObjectKey, Opener, PutOptions, Result};
+use crossdock::{Bytes, Connector, GetOptions, Key, Opener, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -16,15 +16,6 @@ use crate::table;
 impl Native for ObjectStoreConnector {
     fn require_open(&self) -> Result<()> {
         self.require_open()
-    }
-
-    fn put_batch_while(
-        &self,
-        objects: &[Bytes],
-        options: &PutOptions,
-        _: &mut dyn FnMut(&[ObjectKey]),
-    ) -> Result<Vec<Key>> {
-        self.put_batch(objects, options)
     }
 
     fn get_into(&self, key: &Key, allocate: &mut dyn FnMut(usize) -> Result<NewMemory>) -> Result<bool> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossdock::{
     Checkup, CloseOptions, Connector, Deferrable, Error, ErrorKind, GcOptions, GetOptions, Key, KeyHint, ObjectKey,
-    PutOptions, Result,
+    PutOptions, Result, interrupt,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -34,8 +34,10 @@ pub(crate) trait Native: Connector {
         &self,
         objects: &[Bytes],
         options: &PutOptions,
-        meanwhile: &mut dyn FnMut(&[ObjectKey]),
-    ) -> Result<Vec<Key>>;
+        _meanwhile: &mut dyn FnMut(&[ObjectKey]),
+    ) -> Result<Vec<Key>> {
+        self.put_batch(objects, options)
+    }
 
     /// Reads an object into the memory that `allocate` gives for its size in bytes, perhaps more than once. Whether there
     /// is one.
@@ -46,7 +48,13 @@ pub(crate) trait Native: Connector {
         &self,
         keys: &[Key],
         allocate: &mut (dyn FnMut(usize, usize) -> Result<NewMemory> + Send),
-    ) -> Result<Vec<bool>>;
+    ) -> Result<Vec<bool>> {
+        let read = |(place, key)| {
+            interrupt::check()?;
+            self.get_into(key, &mut |size| allocate(place, size))
+        };
+        keys.iter().enumerate().map(read).collect()
+    }
 }
 
 /// The native part of `crossdock.connectors.file.FileConnector` and of its like. `crossdock._crossdock` has a function to

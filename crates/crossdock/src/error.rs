@@ -210,6 +210,12 @@ impl Error {
         Self::new(if size > max_total_bytes { ErrorKind::TooLarge } else { ErrorKind::Full }, message)
     }
 
+    /// The caller gave less memory than an object of `size` bytes takes: `Unsupported`.
+    #[must_use]
+    pub fn too_little_memory(size: usize) -> Self {
+        Self::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
+    }
+
     /// The key of an object in the memory of another process: `InvalidKey`.
     #[must_use]
     pub fn made_elsewhere() -> Self {

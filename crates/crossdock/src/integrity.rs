@@ -5,7 +5,7 @@ use crate::key::{Key, MultiKey, ObjectId, ObjectKey};
 use crate::options::Integrity;
 
 /// CRC-64/NVME: what S3 stores beside an object too, and parts of it can be combined.
-fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
 }
 

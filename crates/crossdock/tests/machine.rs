@@ -2,6 +2,9 @@
 //! counts as ignored, with its name; where `CI` is set it is a failure.
 #![expect(unsafe_code, reason = "unshare and fork have no safe form")]
 
+#[path = "common/children.rs"]
+mod children;
+
 use std::os::unix::fs::chown;
 
 use crossdock::config::Reference;
@@ -13,6 +16,8 @@ use crossdock::{
 };
 use crossdock_servers::{Program, Redis, S3, S3Options};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use children::{end_of, in_a_child, start_child};
 
 type Outcome = Result<(), Failed>;
 
@@ -142,10 +147,10 @@ fn only_who_asked_for_clearing_clears() -> Outcome {
     let open = || FileConnector::open(&FileOptions::new(&objects).clear(true));
     let (files, asked) = (open()?, open()?);
     let key = files.put_bytes("object")?;
-    assert_eq!(in_a_child(|| files.close(&CloseOptions::default()).is_ok()), 0);
+    assert!(in_a_child(|| files.close(&CloseOptions::default()).is_ok()));
     assert_eq!(files.get_bytes(&key)?.as_deref(), Some(&b"object"[..]));
     // What was asked of the child itself, it does.
-    assert_eq!(in_a_child(|| asked.close(&CloseOptions::default().clear(true)).is_ok()), 0);
+    assert!(in_a_child(|| asked.close(&CloseOptions::default().clear(true)).is_ok()));
     assert_eq!(files.get_bytes(&key)?, None);
     files.put_bytes("again")?;
     files.close(&CloseOptions::default())?;
@@ -201,29 +206,4 @@ fn forked_children_and_s3() -> Outcome {
     assert_eq!(stored, 1 + 33 * 10, "every put has its own key, and no child cleared");
     store.close(&CloseOptions::default())?;
     Ok(())
-}
-
-/// Forks; 0 if `work` said yes in the child.
-fn in_a_child(work: impl FnOnce() -> bool) -> i32 {
-    end_of(start_child(work))
-}
-
-/// The process id of a child that does `work`, and ends with 0 if that says yes.
-fn start_child(work: impl FnOnce() -> bool) -> i32 {
-    // SAFETY: no other thread of this process holds a lock; the child works and exits without destructors.
-    match unsafe { libc::fork() } {
-        0 => {
-            let code = i32::from(!work());
-            // SAFETY: nothing is needed for it.
-            unsafe { libc::_exit(code) }
-        }
-        child => child,
-    }
-}
-
-fn end_of(child: i32) -> i32 {
-    let mut status = -1;
-    // SAFETY: the child is ours, `status` is writable.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    status
 }

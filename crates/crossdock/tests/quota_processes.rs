@@ -1,6 +1,9 @@
 //! Several processes share the bound on a directory of files: at the same time, killed, forked.
 #![expect(unsafe_code, reason = "fork has no safe form")]
 
+#[path = "common/children.rs"]
+mod children;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,6 +19,8 @@ use crossdock::{
     Connector, ConnectorExt, Deferrable, Durability, ErrorKind, Key, KeyHint, ObjectKey, PutOptions, Result,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use children::in_a_child;
 
 type Outcome = std::result::Result<(), Failed>;
 
@@ -271,24 +276,6 @@ fn a_forked_child_counts_on() -> Outcome {
     kind(49_990).unwrap();
     assert_eq!(kind(1).map(drop), Err(ErrorKind::Full));
     Ok(())
-}
-
-/// Forks; whether `work` said yes in the child.
-fn in_a_child(work: impl FnOnce() -> bool) -> bool {
-    // SAFETY: no other thread of this process holds a lock; the child works and exits without destructors.
-    match unsafe { libc::fork() } {
-        0 => {
-            let code = i32::from(!work());
-            // SAFETY: nothing is needed for it.
-            unsafe { libc::_exit(code) }
-        }
-        child => {
-            let mut status = -1;
-            // SAFETY: the child is ours, `status` is writable.
-            unsafe { libc::waitpid(child, &raw mut status, 0) };
-            status == 0
-        }
-    }
 }
 
 fn the_count_of_a_stranger_is_refused() -> Outcome {

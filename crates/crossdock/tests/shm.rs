@@ -1,6 +1,9 @@
 //! Shared memory: whose it is, when it is used again, and what is left of processes that have ended.
 
-#![expect(unsafe_code, reason = "forking")]
+#![expect(unsafe_code, reason = "killing children, and system calls without a safe form")]
+
+#[path = "common/children.rs"]
+mod children;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -12,6 +15,8 @@ use crossdock::{
     KeyHint, MultiConnector, ObjectKey, Policy, PutOptions, Registry,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use children::{end_of, in_a_child, start_child};
 
 type Outcome = Result<(), Failed>;
 
@@ -107,30 +112,6 @@ fn inode(path: &Path) -> u64 {
 
 fn get(shm: &ShmConnector, key: &Key) -> Option<Bytes> {
     shm.get_bytes(key).unwrap()
-}
-
-/// Runs `work` in a forked child. Whether it said yes.
-fn in_a_child(work: impl FnOnce() -> bool) -> bool {
-    end_of(start_child(work)) == 0
-}
-
-fn start_child(work: impl FnOnce() -> bool) -> i32 {
-    // SAFETY: no other thread of this process holds a lock; the child works and exits without destructors.
-    match unsafe { libc::fork() } {
-        0 => {
-            let code = i32::from(!work());
-            // SAFETY: nothing is needed for it.
-            unsafe { libc::_exit(code) }
-        }
-        child => child,
-    }
-}
-
-fn end_of(child: i32) -> i32 {
-    let mut status = -1;
-    // SAFETY: the child is ours, `status` is writable.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    status
 }
 
 fn kill(child: i32) {

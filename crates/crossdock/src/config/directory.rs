@@ -14,9 +14,11 @@ impl Fields<'_> {
     /// `InvalidConfig` where it is something else.
     pub(crate) fn directory(&self, field: &str) -> Result<Option<Reference>> {
         let Some(dir) = self.text(field)?.filter(|dir| !dir.as_str().is_empty()) else { return Ok(None) };
-        let Some(advice) = relative(dir.as_str()) else { return Ok(Some(dir)) };
-        let message = format!("{:?} is not absolute, so another directory in each process; {advice}", dir.as_str());
-        Err(self.wrong(field, message))
+        if dir.is_absolute() {
+            return Ok(Some(dir));
+        }
+        let (text, advice) = (dir.as_str(), instead_of(dir.as_str()));
+        Err(self.wrong(field, format!("{text:?} is not absolute, so another directory in each process; {advice}")))
     }
 }
 
@@ -35,14 +37,11 @@ pub(crate) fn resolve_directory(dir: &Reference, field: &str, not_utf8: bool) ->
 }
 
 /// What to write instead of a path that depends on who reads it.
-fn relative(dir: &str) -> Option<String> {
-    if dir.starts_with('/') || dir.starts_with("${") {
-        return None;
-    }
+fn instead_of(dir: &str) -> String {
     let named = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
-    Some(match (dir.strip_prefix("~/"), dir.strip_prefix('$')) {
+    match (dir.strip_prefix("~/"), dir.strip_prefix('$')) {
         (Some(rest), _) => format!("write ${{env:HOME}}/{rest}"),
         (_, Some(rest)) if !rest.starts_with('{') => format!("write ${{env:{}}}", named(rest)),
         _ => "write the whole path".to_owned(),
-    })
+    }
 }

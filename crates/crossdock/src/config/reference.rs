@@ -36,6 +36,12 @@ impl Reference {
         Ok(Self(text))
     }
 
+    /// Whether it means the same in every process, as a path: from the root, or from a reference on.
+    #[cfg(any(feature = "disk", feature = "redis"))]
+    pub(crate) fn is_absolute(&self) -> bool {
+        self.0.starts_with('/') || self.0.starts_with("${")
+    }
+
     /// Text without references: whatever looks like one is taken literally.
     #[must_use]
     pub fn literal(text: &str) -> Self {

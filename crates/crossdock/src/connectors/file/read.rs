@@ -43,7 +43,7 @@ pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
     key.verify_size(size)?;
     let size = in_memory(directory, &name, size)?;
     let mut memory = allocate(size)?;
-    let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
+    let part = memory.as_mut().get_mut(..size).ok_or_else(|| Error::too_little_memory(size))?;
     if fill(directory, &name, &file, part)? < size {
         let message = format!("{} became shorter while it was read; read it again", directory.shown(name.object()));
         return Err(Error::new(ErrorKind::Corrupt, message));
@@ -51,10 +51,6 @@ pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
     // SAFETY: `fill` has written `size` bytes, which is the length of `part`.
     key.verify(unsafe { part.assume_init_ref() }, integrity)?;
     Ok(Some(memory))
-}
-
-fn too_little_memory(size: usize) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
 }
 
 /// Whether the object is there.

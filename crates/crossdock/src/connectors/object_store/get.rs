@@ -47,7 +47,7 @@ pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
     call.extend_for(found.meta.size);
     let size = in_memory(found.meta.size)?;
     let mut memory = allocate(size)?;
-    let object = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
+    let object = memory.as_mut().get_mut(..size).ok_or_else(|| Error::too_little_memory(size))?;
     if !fill(call, path, found, object, shape)? {
         return Ok(None);
     }
@@ -63,10 +63,6 @@ fn in_memory(size: u64) -> Result<usize> {
 fn too_large(size: u64) -> Error {
     Error::new(ErrorKind::Unavailable, format!("there is no memory for an object of {size} bytes; free some"))
         .permanent()
-}
-
-fn too_little_memory(size: usize) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
 }
 
 /// The first request, whose answer says how large the object is. `None` if there is no object.

@@ -280,10 +280,6 @@ impl ObjectStoreOptions {
         if self.concurrency == 0 || self.concurrency > MOST_AT_ONCE as usize {
             return Err(Wrong::Field("concurrency", format!("must be from 1 to {MOST_AT_ONCE}")));
         }
-        if self.deadline.is_zero() {
-            let why = "is 0, within which no server answers; give at least a few milliseconds, or leave it out";
-            return Err(Wrong::Field("deadline", why.to_owned()));
-        }
         let text = self.url.as_str();
         if has_password(text) {
             let why = "must not contain a user and a password; write them as options, the password as ${env:NAME} or \

@@ -365,13 +365,9 @@ pub(super) fn next_object<M: AsMut<[MaybeUninit<u8>]>>(
     key.verify_size(size as u64)?;
     deadline.extend_for(size as u64);
     let mut memory = allocate(size)?;
-    let part = memory.as_mut().get_mut(..size).ok_or_else(|| too_little_memory(size))?;
+    let part = memory.as_mut().get_mut(..size).ok_or_else(|| Error::too_little_memory(size))?;
     key.verify(connection.object(part, deadline)?, integrity)?;
     Ok(Some(memory))
-}
-
-fn too_little_memory(size: usize) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("the memory for the object is smaller than its {size} bytes"))
 }
 
 /// The items in parts whose objects the server can well have in memory at once.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RedisConnector;
 use super::endpoint::Endpoint;
-use super::url::{PORT, Url, host_mistake, is_absolute, is_hidden};
+use super::url::{PORT, Url, host_mistake, is_hidden};
 use crate::config::{ConnectorConfig, FieldKind, FieldSpec, Fields, Reference, Table};
 use crate::connector::{Connector, Opener, Properties};
 use crate::error::{Error, ErrorKind, Result};
@@ -339,7 +339,7 @@ impl RedisOptions {
     fn validate_place(&self) -> Result<()> {
         let mistake = match &self.place {
             Place::Host(host, _) => host_mistake(host.as_str()).map(|what| format!("hostname {what}")),
-            Place::Unix(path) if !is_absolute(path.as_str()) => {
+            Place::Unix(path) if !path.is_absolute() => {
                 Some("unix_socket must be an absolute path, such as /run/redis.sock".to_owned())
             }
             Place::Unix(_) | Place::Hidden(_) | Place::Sentinels | Place::Nodes => None,

@@ -41,11 +41,6 @@ pub(super) fn host_mistake(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a path means the same in every process.
-pub(super) fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') || path.starts_with("${")
-}
-
 impl Url {
     /// # Errors
     /// What is wrong, in a sentence that shows no part of the URL.

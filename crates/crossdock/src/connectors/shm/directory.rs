@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::options::ShmOptions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::integrity::checksum;
 use crate::posix::make_with_ancestors;
 use crate::process::PerProcess;
 
@@ -171,12 +172,11 @@ fn default_path() -> PathBuf {
     Path::new(SHARED_MEMORY).join(format!("crossdock-{}", rustix::process::geteuid().as_raw()))
 }
 
-/// FNV-1a over what tells one memory from another. Containers have the boot in common, not the mounted file system.
+/// What tells one memory from another, in short. Containers have the boot in common, not the mounted file system.
 fn place(stat: &Stat) -> u32 {
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let rest = [stat.st_dev, u64::from(stat.st_uid)];
-    let bytes = boot.iter().copied().chain(rest.into_iter().flat_map(u64::to_le_bytes));
-    let hash = bytes
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut bytes = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    bytes.extend(stat.st_dev.to_le_bytes());
+    bytes.extend(stat.st_uid.to_le_bytes());
+    let hash = checksum(&bytes);
     (hash ^ hash >> 32) as u32
 }

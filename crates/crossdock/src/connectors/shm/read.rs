@@ -60,10 +60,7 @@ pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
     }
     key.verify_size(found.size as u64)?;
     let mut memory = allocate(found.size)?;
-    let Some(part) = memory.as_mut().get_mut(..found.size) else {
-        let message = format!("the memory for the object is smaller than its {} bytes", found.size);
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    };
+    let part = memory.as_mut().get_mut(..found.size).ok_or_else(|| Error::too_little_memory(found.size))?;
     found.fill(part)?;
     // SAFETY: `fill` has written all of `part`.
     key.verify(unsafe { part.assume_init_ref() }, integrity)?;
