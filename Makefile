@@ -9,14 +9,17 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 # ProxyStore is the client that must understand our files; this is the version whose behaviour is the contract.
 PY_DEPS := proxystore==1.1.0 pytest jsonschema maturin ruff
 WHEELS := target/wheels
+# Where the benchmarks' report is, and whom they compare with.
+BENCH := target/bench
+RIVALS := ray obstore opendal
 # Servers for tests: the S3 server that is started, and the program that starts servers for tests in Python.
 export CROSSDOCK_S3S_FS ?= $(CURDIR)/target/servers/bin/s3s-fs
 export CROSSDOCK_SERVERS := $(CURDIR)/target/debug/crossdock-servers
 
-.PHONY: help demo test lint bench torture doc fmt clean wheel servers
+.PHONY: help demo test lint bench bench-short torture doc fmt clean wheel servers
 
 help: ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: ## A tour on real files: make demo, or make demo DIR=some/directory
 	@echo "Building; the first time takes a minute or two."
@@ -66,14 +69,27 @@ lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	$(VENV)/bin/python -m ruff check --quiet
 	$(VENV)/bin/python -m ruff format --check --quiet
 
-bench: wheel servers ## Against the targets: routing, Redis beside a bare socket, the Python package beside ProxyStore and obstore
-	$(CARGO) bench --quiet -p crossdock-bench --bench routing
-	$(CARGO) bench --quiet -p crossdock-bench --bench quota
-	$(CARGO) run --release --quiet -p crossdock-bench
-	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis obstore numpy pandas matplotlib
+bench: ## Every connector beside its rivals, against the targets; a report in target/bench (a quarter of an hour)
+	@$(MAKE) --no-print-directory measured
+
+bench-short: ## The same in two minutes, for a first impression
+	@$(MAKE) --no-print-directory measured FORM=--short
+
+.PHONY: measured
+measured: $(VENV)/bench/ready wheel servers
+	rm -rf $(BENCH) && mkdir -p $(BENCH)
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
-	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py
+	$(CARGO) run --release --quiet -p crossdock-bench
+	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py $(FORM) --json $(BENCH)/python.json
+	$(VENV)/bench/bin/python crates/crossdock-bench/python/render.py $(BENCH)
+
+# Rivals are in an environment of their own. One that cannot be had is named by the report as absent.
+$(VENV)/bench/ready: Makefile
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check proxystore==1.1.0 redis numpy pandas matplotlib
+	for rival in $(RIVALS); do $(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check $$rival \
+		|| echo "cannot be installed: $$rival"; done
+	touch $@
 
 doc: ## The documentation of the library, below target/doc
 	$(CARGO) doc --workspace --no-deps --all-features

@@ -1,9 +1,9 @@
-"""Run by compare.py as a process of its own: by how much memory rises, at its peak, over one put or one get.
+"""Run by processes.py as a process of its own: by how much memory rises, at its peak, over one put or one get.
 
 peak.py PACKAGE KIND put PLACE BYTES     makes the object, so the object itself is one times its size
 peak.py PACKAGE KIND get PLACE KEY       the key as JSON
 
-KIND is file, and PLACE a directory; or redis, and a port.
+KIND is file or shm, and PLACE a directory; or redis, and a port.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ def memory(field: str) -> int:
 def main() -> None:
     package, kind, work, place, argument = sys.argv[1:]
     module = importlib.import_module(f'{package}.connectors.{kind}')
-    if kind == 'file':
-        connector, key_class = module.FileConnector(place, clear=False), module.FileKey
-    else:
-        connector, key_class = module.RedisConnector('127.0.0.1', int(place)), module.RedisKey
+    name, arguments, options = {
+        'file': ('File', lambda: [place], {'clear': False}),
+        'shm': ('SharedMemory', lambda: [place], {'zero_copy': True}),
+        'redis': ('Redis', lambda: ['127.0.0.1', int(place)], {}),
+    }[kind]
+    connector, key_class = getattr(module, f'{name}Connector')(*arguments(), **options), getattr(module, f'{name}Key')
     # What is loaded at the first call is not the object's.
     small = connector.put(b'small')
     connector.get(small)
@@ -40,6 +42,8 @@ def main() -> None:
     else:
         key = key_class(*json.loads(argument))
         obj = connector.get(key)
+        # A map has no memory before it is looked at.
+        sum(obj[::4096])
     over = memory('VmHWM') - before
     print(json.dumps({'ratio': over / len(obj), 'key': list(key)}))
 

@@ -1,28 +1,29 @@
-"""crossdock's serializer beside ProxyStore's default one: alone, and in a `Store`. A part of compare.py, or by itself."""
+"""crossdock's serializer beside ProxyStore's default one: alone, in a `Store`, and behind a proxy in another process."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import pathlib
-import random
-import tempfile
+import pickle
+import statistics
+import subprocess
+import sys
 import timeit
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from report import timed
-from turns import Work, calls_for, take_turns
-
-if TYPE_CHECKING:
-    from compare import Bench
+from bench import HUGE, MEMORY, Bench, bytes_of, room_in, size, temporary
+from contestants import is_installed
+from turns import Work
 
 GROUP = 'Serializer'
-MEMORY = '/dev/shm'
+PROXY = 'A proxy of an array, resolved in another process'
+RESOLVE = pathlib.Path(__file__).with_name('resolve.py')
 
 
 def serializers(bench: Bench) -> None:
     """Serializing, deserializing, and getting from a store whose connector gives views."""
-    absent = [name for name in ('numpy', 'pandas') if importlib.util.find_spec(name) is None]
+    absent = [name for name in ('numpy', 'pandas') if not is_installed(name)]
     if absent:
         return bench.skip(GROUP, f'needs {" and ".join(absent)}')
     from proxystore.serialize import deserialize, serialize
@@ -30,11 +31,12 @@ def serializers(bench: Bench) -> None:
     import crossdock
 
     for what, obj in objects().items():
-        row(bench, f'serialize, {what}', call(serialize, obj), call(crossdock.serialize, obj))
+        both(bench, f'serialize, {what}', call(serialize, obj), call(crossdock.serialize, obj))
         theirs, ours = serialize(obj), crossdock.serialize(obj)
-        row(bench, f'deserialize, {what}', call(deserialize, theirs), call(crossdock.deserialize, ours))
-    with tempfile.TemporaryDirectory(dir=MEMORY, prefix='crossdock-bench-') as directory:
-        stored(bench, pathlib.Path(directory))
+        both(bench, f'deserialize, {what}', call(deserialize, theirs), call(crossdock.deserialize, ours))
+    with temporary(MEMORY) as directory:
+        stored(bench, directory)
+        resolved(bench, directory)
 
 
 def objects() -> dict[str, Any]:
@@ -48,7 +50,7 @@ def objects() -> dict[str, Any]:
         'pandas frame, 10 MB': pandas.DataFrame(
             {'a': values.random(250_000), 'b': numpy.arange(250_000), 'c': texts, 'd': values.random(250_000)}
         ),
-        'bytes, 1 MB': random.Random(1).randbytes(1_000_000),
+        'bytes, 1 MB': bytes_of(1_000_000),
         'dict of three items': {'answer': 42, 'name': 'crossdock', 'list': [1, 2, 3]},
         '1,000 arrays of 1 kB': [values.random(125) for _ in range(1_000)],
     }
@@ -62,27 +64,61 @@ def stored(bench: Bench, directory: pathlib.Path) -> None:
     from crossdock.connectors.file import FileConnector
 
     array = objects()['numpy array, 100 MB']
-    with FileConnector(directory, zero_copy=True) as connector:
+    with FileConnector(directory / 'files', zero_copy=True) as connector:
         default = Store('default', connector, cache_size=0)
         own = Store('own', connector, cache_size=0, serializer=crossdock.serialize, deserializer=crossdock.deserialize)
         getting = [call(store.get, store.put(array)) for store in (default, own)]
-        row(bench, 'Store.get, numpy array, 100 MB, views of a file on tmpfs', *getting)
+        both(bench, 'Store.get, numpy array, 100 MB, views of a file on tmpfs', *getting)
+
+
+def resolved(bench: Bench, directory: pathlib.Path) -> None:
+    """Until another process can read the first element of an array, and what memory it needs for that."""
+    import numpy
+    from proxystore.connectors.file import FileConnector
+    from proxystore.store import Store
+
+    import crossdock
+    from crossdock.connectors.shm import SharedMemoryConnector
+
+    count = min(bench.plan.sizes[-1], HUGE)
+    if room_in(MEMORY) < 6 * count:
+        return bench.skip(PROXY, f'needs {size(6 * count)} of memory')
+    array = numpy.ones(count // 8)
+    ours = {'serializer': crossdock.serialize, 'deserializer': crossdock.deserialize}
+    found: dict[str, list[dict[str, float]]] = {}
+    for name, connector, options in (
+        ('ProxyStore', FileConnector(str(directory / 'theirs')), {}),
+        ('crossdock', SharedMemoryConnector(str(directory / 'ours'), clear=True, zero_copy=True), ours),
+    ):
+        with Store(name, connector, **options) as store:
+            proxy = pickle.dumps(store.proxy(array))
+            found[name] = [read('proxy', proxy) for _ in range(3)]
+            if name == 'crossdock':
+                key = pickle.dumps((connector.config(), connector.put(crossdock.serialize(array))))
+                found['alone'] = [read('key', key) for _ in range(3)]
+    middle = {name: {k: statistics.median(one[k] for one in all) for k in all[0]} for name, all in found.items()}
+    what = f'numpy array, {size(count)}'
+    other = 'ProxyStore, files on tmpfs'
+    for ours, how, field, unit, target in (
+        ('crossdock', 'until the first element', 'seconds', 'ms', 1),
+        ('crossdock', 'memory over that of the imports', 'over', 'MB', 50),
+        ('crossdock', 'memory in all, of which most are imports of ProxyStore', 'peak', 'MB', None),
+        ('alone', 'memory in all, by key and without ProxyStore', 'peak', 'MB', 50),
+    ):
+        scale = 1e3 if unit == 'ms' else 1e-6
+        pair = middle['ProxyStore'][field] * scale, middle[ours][field] * scale
+        bench.single(PROXY, f'{what}, {how}', other, pair, unit, pair[1], target, at_most=True)
+
+
+def read(what: str, sent: bytes) -> dict[str, float]:
+    done = subprocess.run([sys.executable, str(RESOLVE), what], input=sent, stdout=subprocess.PIPE, check=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
 
 
 def call(function: Callable[[Any], Any], argument: Any) -> Work:
     return Work(timeit.Timer('function(argument)', globals={'function': function, 'argument': argument}).timeit)
 
 
-def row(bench: Bench, what: str, theirs: Work, ours: Work) -> None:
-    works = {'ProxyStore': theirs, 'crossdock': ours}
-    seconds = take_turns(works, bench.plan.rounds, calls_for(works, bench.plan.turn, 5_000))
-    bench.rows.append(timed(GROUP, what, seconds['ProxyStore'], seconds['crossdock'], None))
-
-
-if __name__ == '__main__':
-    from compare import FULL, Bench
-    from report import table
-
-    alone = Bench(FULL)
-    serializers(alone)
-    print(table(alone.rows), *alone.skipped, sep='\n')
+def both(bench: Bench, what: str, theirs: Work, ours: Work) -> None:
+    bench.faster(GROUP, what, 'ProxyStore', bench.times({'ProxyStore': theirs, 'crossdock': ours}), None)
