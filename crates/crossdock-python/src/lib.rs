@@ -46,6 +46,7 @@ fn _crossdock(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<object::View>()?;
     module.add_class::<stored::StoredBase>()?;
     module.add_function(wrap_pyfunction!(hostname, module)?)?;
+    module.add_function(wrap_pyfunction!(object::join, module)?)?;
     module.add_function(wrap_pyfunction!(file::open_file, module)?)?;
     module.add_function(wrap_pyfunction!(object_store::open_object_store, module)?)?;
     module.add_function(wrap_pyfunction!(redis::open_redis, module)?)?;

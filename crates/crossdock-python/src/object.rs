@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use bytes::Bytes;
+use crossdock::memory::prefer_huge_pages;
 use crossdock::{Error, ErrorKind, Result};
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -152,28 +153,46 @@ pub(crate) fn size_of(object: &Bound<'_, PyAny>) -> u64 {
     size.unwrap_or(0) as u64
 }
 
-#[expect(unsafe_code, reason = "the way of the bytes")]
 fn copy<'py>(py: Python<'py>, buffer: &Buffer) -> Result<Bound<'py, PyBytes>> {
-    struct Source(*const u8);
-    // SAFETY: the pointer is only read from, while `buffer` keeps its memory in place.
-    unsafe impl Send for Source {}
-    let size = buffer.size();
-    let mut memory = NewBytes::allocate(py, size)?;
-    let target = memory.memory();
-    let source = Source(buffer.start());
-    let copy = move || {
-        let Source(source) = { source };
-        // SAFETY: the buffer is contiguous and exported, so `size` bytes are readable at `source` until it is released;
-        // the target is new memory of that size. A thread that writes to the buffer meanwhile gets a mixture stored, as
-        // with every copy that Python makes without the lock.
-        unsafe { source.copy_to_nonoverlapping(target.as_mut_ptr().cast(), size) };
-    };
-    if size < LARGE {
-        copy();
-    } else {
-        py.detach(copy);
-    }
+    let mut memory = NewBytes::allocate(py, buffer.size())?;
+    copy_into(py, &mut memory, &[buffer]);
     Ok(memory.filled(py))
+}
+
+/// All of these buffers, one behind the other, in new `bytes`.
+///
+/// # Errors
+/// `TypeError` for what is no buffer; `MemoryError`.
+#[pyfunction]
+pub(crate) fn join<'py>(py: Python<'py>, parts: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
+    let buffers = parts.iter().map(Buffer::of).collect::<PyResult<Vec<_>>>()?;
+    let size = buffers.iter().map(Buffer::size).sum();
+    let no_memory = |error: Error| PyMemoryError::new_err(error.to_string());
+    let mut memory = NewBytes::allocate(py, size).map_err(no_memory)?;
+    copy_into(py, &mut memory, &buffers.iter().collect::<Vec<_>>());
+    Ok(memory.filled(py))
+}
+
+/// Fills the memory, which is as large as all of these together. Without the interpreter lock where that is worth it.
+#[expect(unsafe_code, reason = "the way of the bytes")]
+fn copy_into(py: Python<'_>, memory: &mut NewBytes, buffers: &[&Buffer]) {
+    struct Source(*const u8, usize);
+    // SAFETY: the pointer is only read from, while its buffer keeps the memory in place.
+    unsafe impl Send for Source {}
+    let sources: Vec<_> = buffers.iter().map(|buffer| Source(buffer.start(), buffer.size())).collect();
+    let mut target = memory.memory();
+    let is_large = target.len() >= LARGE;
+    let copy = move || {
+        for Source(start, size) in sources {
+            let Some((part, rest)) = std::mem::take(&mut target).split_at_mut_checked(size) else { return };
+            // SAFETY: the buffer is contiguous and exported, so `size` bytes are readable at `start` until it is released;
+            // the target is new memory of that size. A thread that writes to the buffer meanwhile gets a mixture stored, as
+            // with every copy that Python makes without the lock.
+            unsafe { start.copy_to_nonoverlapping(part.as_mut_ptr().cast(), size) };
+            target = rest;
+        }
+    };
+    if is_large { py.detach(copy) } else { copy() }
 }
 
 /// `bytes` of which nobody knows yet, so that they can still be written.
@@ -205,7 +224,10 @@ impl NewBytes {
                     if raised.is_instance_of::<PyMemoryError>(py) { no_memory(size) } else { pass(raised) }
                 },
             )?;
-        made.cast_into::<PyBytes>().map(|bytes| Self(bytes.unbind())).map_err(|wrong| pass(wrong.into()))
+        let bytes = made.cast_into::<PyBytes>().map_err(|wrong| pass(wrong.into()))?;
+        let mut new = Self(bytes.unbind());
+        prefer_huge_pages(new.memory());
+        Ok(new)
     }
 
     fn start(&self) -> *mut MaybeUninit<u8> {

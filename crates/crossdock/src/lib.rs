@@ -70,6 +70,7 @@ mod hostname;
 mod integrity;
 pub mod interrupt;
 mod key;
+pub mod memory;
 mod multi;
 mod options;
 pub mod pattern;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// A module of the crate and the modules that it may import, as ARCHITECTURE.md draws them.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("key", &[]),
     ("pattern", &[]),
     ("hostname", &[]),
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("connector", &["config", "error", "interrupt", "key", "options"]),
     ("usage", &["error", "interrupt", "key", "posix"]),
     ("integrity", &["error", "key", "options"]),
+    ("memory", &["error"]),
     (
         "connectors",
         &[
@@ -33,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "integrity",
             "interrupt",
             "key",
+            "memory",
             "options",
             "posix",
             "process",

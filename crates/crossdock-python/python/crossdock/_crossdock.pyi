@@ -37,6 +37,14 @@ __version__: str
 def hostname() -> str:
     """The name of this host, as policies see it: `$CROSSDOCK_HOSTNAME` if that is set, else what the system says."""
 
+def join(parts: list[Any]) -> bytes:
+    """All of these buffers, one behind the other; the interpreter lock is let go of meanwhile.
+
+    Raises:
+        TypeError: One is no buffer.
+        MemoryError: There is no memory for the bytes.
+    """
+
 def read_tags(argument: str, given: Iterable[str]) -> list[str]:
     """The tags as a list of strings, once and for all."""
 

@@ -13,6 +13,7 @@ use super::publish::wait_for_writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt;
 use crate::key::{ObjectId, ObjectKey};
+use crate::memory::Buffer;
 use crate::options::Integrity;
 use crate::posix::map;
 
@@ -155,16 +156,13 @@ fn not_an_object(directory: &Directory, name: &FileName) -> Error {
     Error::new(ErrorKind::InvalidKey, message)
 }
 
-/// Reads into a buffer that fits: no growing, no zeroing.
+/// Reads into a buffer that fits.
 #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
 fn copy(directory: &Directory, name: &FileName, file: &OwnedFd, size: u64) -> Result<Bytes> {
-    let size = in_memory(directory, name, size)?;
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(size).map_err(|cause| unreadable(directory, name.object(), cause))?;
-    let filled = fill(directory, name, file, &mut buffer.spare_capacity_mut()[..size])?;
-    // SAFETY: `fill` has written that many bytes to the beginning of the spare capacity.
-    unsafe { buffer.set_len(filled) };
-    Ok(buffer.into())
+    let mut buffer = Buffer::of(in_memory(directory, name, size)?)?;
+    let filled = fill(directory, name, file, buffer.as_mut())?;
+    // SAFETY: `fill` has written that many bytes to the beginning of the buffer.
+    Ok(unsafe { buffer.filled_up_to(filled) })
 }
 
 fn in_memory(directory: &Directory, name: &FileName, size: u64) -> Result<usize> {

@@ -14,6 +14,7 @@ use super::call::{Call, Tried, all};
 use super::errors::{Cause, Failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::ObjectKey;
+use crate::memory::Buffer;
 use crate::options::Integrity;
 
 type Body = BoxStream<'static, object_store::Result<Bytes>>;
@@ -29,7 +30,7 @@ pub(super) fn read(
 ) -> Result<Option<Bytes>> {
     let filled = read_into(call, path, key, integrity, shape, Buffer::of)?;
     // SAFETY: what `read_into` hands out is filled whole.
-    Ok(filled.map(|buffer| unsafe { buffer.into_filled() }))
+    Ok(filled.map(|buffer| unsafe { buffer.filled() }))
 }
 
 /// The object, read into memory of the caller's, which is filled whole.
@@ -196,7 +197,7 @@ pub(super) async fn get_whole(
     let mut buffer = Buffer::of(in_memory(found.meta.size)?)?;
     copy(found.into_stream(), buffer.as_mut()).await?;
     // SAFETY: `copy` has written every byte of it, or returned above.
-    let object = unsafe { buffer.into_filled() };
+    let object = unsafe { buffer.filled() };
     key.verify(&object, integrity)?;
     Ok(Some(object))
 }
@@ -224,34 +225,5 @@ fn require_bucket(call: &Call, path: &Path) -> Result<(), Tried> {
     match call.ask(|| get(call, path, Some(0..1), None)) {
         Err(tried) if matches!(tried.failure.cause, Cause::NoBucket) => Err(tried),
         Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Memory that fits an object: no growing, no zeroing.
-struct Buffer {
-    bytes: Vec<u8>,
-    size: usize,
-}
-
-impl Buffer {
-    fn of(size: usize) -> Result<Self> {
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| too_large(size as u64))?;
-        Ok(Self { bytes, size })
-    }
-
-    /// # Safety
-    /// Every byte of the memory that `as_mut` gives must have been written.
-    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
-    unsafe fn into_filled(mut self) -> Bytes {
-        // SAFETY: the capacity is at least `size`, and the caller has written that many bytes from the beginning.
-        unsafe { self.bytes.set_len(self.size) };
-        self.bytes.into()
-    }
-}
-
-impl AsMut<[MaybeUninit<u8>]> for Buffer {
-    fn as_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        &mut self.bytes.spare_capacity_mut()[..self.size]
     }
 }

@@ -34,6 +34,7 @@ use crate::connector::{Checkup, Connector, Deferrable, Opener, Properties};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, ObjectId, ObjectKey};
+use crate::memory::Buffer;
 use crate::options::{CloseOptions, Durability, GcOptions, GcReport, GetOptions, KeyHint, PutOptions};
 use crate::process::{self, PerProcess};
 
@@ -245,9 +246,9 @@ impl RedisConnector {
 
     #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
     fn get_within(&self, deadline: Option<Deadline>, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
-        let room = self.read_within(deadline, key, options, &mut Room::new)?;
+        let buffer = self.read_within(deadline, key, options, &mut Buffer::of)?;
         // SAFETY: `read_within` has filled what it hands out, which is as large as it was asked for.
-        Ok(room.map(|room| unsafe { room.filled() }))
+        Ok(buffer.map(|buffer| unsafe { buffer.filled() }))
     }
 
     fn evict_within(&self, deadline: Option<Deadline>, key: &Key) -> Result<()> {
@@ -260,36 +261,6 @@ impl RedisConnector {
 
 /// How often a set begins anew because the object that was there has gone in the meantime.
 const ROUNDS_OF_A_SET: u32 = 16;
-
-/// Memory for an object to come.
-struct Room(Vec<u8>, usize);
-
-impl Room {
-    fn new(size: usize) -> Result<Self> {
-        let mut memory = Vec::new();
-        memory.try_reserve_exact(size).map_err(|cause| {
-            Error::new(ErrorKind::Unavailable, format!("there is no memory for an object of {size} bytes; free some"))
-                .with_source(cause)
-                .permanent()
-        })?;
-        Ok(Self(memory, size))
-    }
-
-    /// # Safety
-    /// All of it was filled.
-    #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
-    unsafe fn filled(mut self) -> Bytes {
-        // SAFETY: the capacity is at least that much, and the caller vouches for the bytes.
-        unsafe { self.0.set_len(self.1) };
-        self.0.into()
-    }
-}
-
-impl AsMut<[MaybeUninit<u8>]> for Room {
-    fn as_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        &mut self.0.spare_capacity_mut()[..self.1]
-    }
-}
 
 impl fmt::Debug for RedisConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,9 +297,9 @@ impl Connector for RedisConnector {
 
     #[expect(unsafe_code, reason = "the length of buffers that were filled")]
     fn get_batch(&self, keys: &[Key], options: &GetOptions) -> Result<Vec<Option<Bytes>>> {
-        let rooms = self.get_batch_into(keys, options, |_, size| Room::new(size))?;
+        let buffers = self.get_batch_into(keys, options, |_, size| Buffer::of(size))?;
         // SAFETY: as for one object.
-        Ok(rooms.into_iter().map(|room| room.map(|room| unsafe { room.filled() })).collect())
+        Ok(buffers.into_iter().map(|buffer| buffer.map(|buffer| unsafe { buffer.filled() })).collect())
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
