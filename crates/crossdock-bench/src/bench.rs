@@ -1,6 +1,6 @@
 //! One run: how much is measured, and what has been found.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossdock::connectors::FileOptions;
@@ -13,34 +13,37 @@ pub(crate) struct Plan {
     pub(crate) form: &'static str,
     /// For each operation with each size.
     pub(crate) budget: Budget,
+    /// A size that would take longer is left out.
+    pub(crate) longest: Duration,
     /// In bytes.
     pub(crate) sizes: &'static [u64],
     /// The largest size where objects are copied by way of a server or a disk.
     pub(crate) largest_moved: u64,
     /// The size whose peak of memory is taken, in bytes.
     pub(crate) peak: u64,
+    /// Whether batches are measured, too, that take a second each.
+    pub(crate) slow_batches: bool,
 }
 
 impl Plan {
     pub(crate) const FULL: Self = Self {
         form: "full",
-        budget: Budget { whole: Duration::from_millis(1_000), turn: Duration::from_millis(8), rounds: 41 },
+        budget: Budget { whole: Duration::from_millis(800), turn: Duration::from_millis(8), rounds: 41 },
+        longest: Duration::from_secs(40),
         sizes: &[10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000],
         largest_moved: 1_000_000_000,
         peak: 1_000_000_000,
+        slow_batches: true,
     };
     pub(crate) const SHORT: Self = Self {
         form: "short",
-        budget: Budget { whole: Duration::from_millis(120), turn: Duration::from_millis(2), rounds: 15 },
+        budget: Budget { whole: Duration::from_millis(100), turn: Duration::from_millis(2), rounds: 15 },
+        longest: Duration::from_secs(4),
         sizes: &[10, 1_000, 100_000, 1_000_000, 100_000_000],
         largest_moved: 1_000_000,
         peak: 250_000_000,
+        slow_batches: false,
     };
-
-    /// The sizes up to which a channel goes.
-    pub(crate) fn sizes_to(&self, largest: u64) -> impl Iterator<Item = u64> + use<> {
-        self.sizes.iter().copied().filter(move |size| *size <= largest)
-    }
 }
 
 /// A plan, and what came of it so far.
@@ -64,10 +67,11 @@ impl Bench {
 
     /// Measures a channel. What it does not come to is told rather than the end of the run.
     pub(crate) fn channel(&mut self, name: &str, measure: impl FnOnce(&mut Self) -> Outcome) {
-        eprintln!("{name} …");
+        let begin = Instant::now();
         if let Err(why) = measure(self) {
             self.absent(name, &why.to_string());
         }
+        eprintln!("{name}: measured in {:.0} s", begin.elapsed().as_secs_f64());
     }
 
     pub(crate) fn absent(&mut self, what: &str, why: &str) {
@@ -83,6 +87,32 @@ impl Bench {
         has
     }
 
+    /// Measures every size up to the largest one for which there are time and memory: so many times the object's bytes.
+    pub(crate) fn each_size(
+        &mut self,
+        name: &str,
+        largest: u64,
+        times: u64,
+        mut measure: impl FnMut(&mut Self, u64) -> Outcome,
+    ) -> Outcome {
+        let sizes = self.plan.sizes.iter().copied().filter(|size| *size <= largest);
+        let mut before = None;
+        for size in sizes {
+            let what = format!("{name}, {}", as_size(size));
+            let expected = before.map_or(Duration::ZERO, |before| expected(before, size, self.plan.budget.whole));
+            if expected > self.plan.longest {
+                self.absent(&what, &format!("would take about {:.0} s", expected.as_secs_f64()));
+                break;
+            }
+            if self.has_memory(&what, times * size) {
+                let begin = Instant::now();
+                measure(self, size)?;
+                before = Some((size, begin.elapsed()));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts an object of that size into all stores, then gets it: a point of each curve, and a row for ours beside each other.
     pub(crate) fn puts_and_gets(&mut self, channel: &Channel<'_>, size: u64) -> Outcome {
         let object = object_of(size);
@@ -94,10 +124,11 @@ impl Bench {
         drop(object);
         let mut gets = Vec::new();
         for (store, held) in channel.stores.iter().zip(&held) {
-            require_size(store.name(), store.get(held)?, size)?;
-            gets.push(Contestant::asking(store.name(), "get", || store.get(held)));
+            let name = store.name();
+            gets.push(Contestant::asking(name, "get", move || require_size(name, store.get(held)?, size)));
             if store.has_views() {
-                gets.push(Contestant::asking(store.name(), "get as a view", || store.view(held)));
+                let view = move || require_size(name, store.view(held)?, size);
+                gets.push(Contestant::asking(name, "get as a view", view));
             }
         }
         self.measure(channel, size, &mut gets)?;
@@ -190,6 +221,11 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// How long a size takes, by how long a smaller one took: the time of small ones is what they are given, for puts and for gets.
+fn expected((smaller, took): (u64, Duration), size: u64, given: Duration) -> Duration {
+    took.saturating_sub(2 * given).mul_f64(size as f64 / smaller as f64)
 }
 
 /// How our contestants' names begin.
@@ -367,4 +403,31 @@ pub(crate) fn object_of(size: u64) -> Bytes {
 /// Objects in files below that directory, removed when the connector is closed.
 pub(crate) fn file_options(dir: &std::path::Path) -> FileOptions {
     FileOptions::new(dir).clear(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_small_objects_are_given_says_nothing_of_large_ones() {
+        let given = Duration::from_secs(1);
+        let after = |seconds| expected((100_000_000, Duration::from_secs(seconds)), 1_000_000_000, given);
+        assert_eq!(after(2), Duration::ZERO);
+        assert_eq!(after(5), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn objects_have_their_size_and_differ_from_place_to_place() {
+        let object = object_of(1_001);
+        assert_eq!((object.len(), object_of(0).len()), (1_001, 0));
+        assert_ne!(object[..8], object[8..16]);
+    }
+
+    #[test]
+    fn names_are_new_and_36_bytes_long() {
+        let names = [Held::new_name(), Held::new_name()];
+        assert_ne!(names[0], names[1]);
+        assert_eq!(names.map(|name| name.len()), [36; 2]);
+    }
 }

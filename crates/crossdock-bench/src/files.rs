@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use crossdock::connectors::FileConnector;
-use crossdock_bench::{Outcome, as_size};
+use crossdock_bench::Outcome;
 
 use crate::bench::{BARE, Bench, Channel, Held, Own, Store, file_options, no_target};
 use crate::rivals;
@@ -13,21 +13,21 @@ use crate::rivals;
 /// Of a batch: how many objects, and their size in bytes.
 const BATCH: (usize, u64) = (1_000, 1_000);
 
+/// In bytes. Beyond, what is measured is when the kernel begins to write back.
+const LARGEST_ON_DISK: u64 = 100_000_000;
+
 /// Everybody has a directory of his own below `place`.
-pub(crate) fn measure(bench: &mut Bench, name: &str, place: &Path) -> Outcome {
+pub(crate) fn measure(bench: &mut Bench, name: &str, place: &Path, is_memory: bool) -> Outcome {
     let dir = tempfile::Builder::new().prefix("crossdock-bench-").tempdir_in(place)?;
     let ours = FileConnector::open(&file_options(&dir.path().join("ours")))?;
     let mut stores: Vec<Box<dyn Store>> =
         vec![Box::new(Bare::in_dir(dir.path().join("bare"))?), Box::new(Own { connector: ours, has_views: true })];
     stores.extend(rivals::files(dir.path())?);
     let channel = Channel { name, bare: "fs::write and fs::read", stores, targets: no_target, note: "", copies: true };
-    for size in bench.plan.sizes_to(bench.plan.largest_moved.max(1_000_000)) {
-        // One object of everybody's, what is read, and what is written.
-        if bench.has_memory(&format!("{name}, {}", as_size(size)), 7 * size) {
-            bench.puts_and_gets(&channel, size)?;
-        }
-    }
-    bench.batches(&channel, BATCH, None)
+    let largest = if is_memory { bench.plan.largest_moved } else { bench.plan.largest_moved.min(LARGEST_ON_DISK) };
+    // One object of everybody's, what is read, and what is written.
+    bench.each_size(name, largest, 7, |bench, size| bench.puts_and_gets(&channel, size))?;
+    if is_memory || bench.plan.slow_batches { bench.batches(&channel, BATCH, None) } else { Ok(()) }
 }
 
 /// What a person would write: one file, which others see before it is whole.

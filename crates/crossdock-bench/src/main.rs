@@ -34,7 +34,7 @@ struct Arguments {
     /// A first impression: fewer sizes, rounds and calls (half a minute).
     #[arg(long, conflicts_with = "full")]
     short: bool,
-    /// All sizes up to 1 GB (five minutes); what is done without --short, too.
+    /// All sizes, up to 1 GB where no disk is in between (five minutes); what is done without --short, too.
     #[arg(long)]
     full: bool,
     /// Also writes all figures to this file, as JSON.
@@ -118,20 +118,14 @@ fn measure(bench: &mut Bench, wants: &dyn Fn(Part) -> bool) {
         bench.channel("Memory", memory::measure);
     }
     if wants(Part::Files) {
-        bench.channel("Files on tmpfs", |bench| files::measure(bench, "Files on tmpfs", memory));
-        bench.channel("Files on the disk", |bench| files::measure(bench, "Files on the disk", &on_disk()?));
+        bench.channel("Files on tmpfs", |bench| files::measure(bench, "Files on tmpfs", memory, true));
+        bench.channel("Files on the disk", |bench| files::measure(bench, "Files on the disk", &on_disk()?, false));
     }
     if wants(Part::Shm) {
         bench.channel("Shared memory", |bench| shm::measure(bench, memory));
     }
-    if wants(Part::Redis) || wants(Part::Peak) {
-        bench.channel("Redis", |bench| {
-            let server = redis::server()?;
-            if wants(Part::Redis) {
-                redis::measure(bench, &server)?;
-            }
-            if wants(Part::Peak) { peak::measure_redis(bench, server.address().port()) } else { Ok(()) }
-        });
+    if wants(Part::Redis) {
+        bench.channel("Redis", redis::measure);
     }
     if wants(Part::S3) {
         bench.channel("S3", s3::measure);
@@ -141,6 +135,7 @@ fn measure(bench: &mut Bench, wants: &dyn Fn(Part) -> bool) {
     }
     if wants(Part::Peak) {
         bench.channel("Peak memory", |bench| peak::measure(bench, memory));
+        bench.channel("Peak memory, Redis", peak::measure_redis);
     }
 }
 

@@ -22,12 +22,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     stores.extend(rivals::memory()?);
     let channel =
         Channel { name: "Memory", bare: "Mutex<HashMap>", stores, targets: no_target, note: "", copies: false };
-    for size in bench.plan.sizes {
-        if bench.has_memory(&format!("Memory, {size} bytes"), 2 * size) {
-            bench.puts_and_gets(&channel, *size)?;
-        }
-    }
-    Ok(())
+    bench.each_size(channel.name, u64::MAX, 2, |bench, size| bench.puts_and_gets(&channel, size))
 }
 
 /// What a person would write.

@@ -15,7 +15,7 @@ use crate::bench::Bench;
 use crate::redis;
 
 const NAME: &str = "Peak memory";
-/// Larger than a page of any machine would miss some; smaller costs time.
+/// The smallest page that machines have, in bytes.
 const PAGE: usize = 4096;
 
 /// What keeps the object.
@@ -62,8 +62,9 @@ pub(crate) fn measure(bench: &mut Bench, place: &Path) -> Outcome {
 }
 
 /// What a server keeps.
-pub(crate) fn measure_redis(bench: &mut Bench, port: u16) -> Outcome {
-    measure_one(bench, Kind::Redis, Path::new(&port.to_string()))
+pub(crate) fn measure_redis(bench: &mut Bench) -> Outcome {
+    let server = redis::server()?;
+    measure_one(bench, Kind::Redis, Path::new(&server.address().port().to_string()))
 }
 
 fn measure_one(bench: &mut Bench, kind: Kind, place: &Path) -> Outcome {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use crossdock::connectors::{RedisConnector, RedisOptions};
-use crossdock_bench::{Outcome, Target, as_size};
+use crossdock_bench::{Outcome, Target};
 use crossdock_servers::{Program, Redis, missing};
 
 use crate::bench::{BARE, Bench, Channel, Held, Own, Store};
@@ -35,18 +35,15 @@ pub(crate) fn connector(port: u16) -> Outcome<RedisConnector> {
     Ok(RedisConnector::open(&RedisOptions::new("127.0.0.1", port))?)
 }
 
-pub(crate) fn measure(bench: &mut Bench, server: &Redis) -> Outcome {
+pub(crate) fn measure(bench: &mut Bench) -> Outcome {
+    let server = server()?;
     let ours = connector(server.address().port())?;
     let mut stores: Vec<Box<dyn Store>> =
-        vec![Box::new(RefCell::new(Bare::connect(server)?)), Box::new(Own { connector: ours, has_views: false })];
-    stores.extend(rivals::redis(server)?);
+        vec![Box::new(RefCell::new(Bare::connect(&server)?)), Box::new(Own { connector: ours, has_views: false })];
+    stores.extend(rivals::redis(&server)?);
     let channel = Channel { name: NAME, bare: "bare socket", stores, targets, note: "", copies: true };
-    for size in bench.plan.sizes_to(bench.plan.largest_moved) {
-        // One object of everybody's, one that comes in twice, and what clients pack and unpack.
-        if bench.has_memory(&format!("{NAME}, {}", as_size(size)), 9 * size) {
-            bench.puts_and_gets(&channel, size)?;
-        }
-    }
+    // One object of everybody's, one that comes in twice, and what clients pack and unpack.
+    bench.each_size(NAME, bench.plan.largest_moved, 9, |bench, size| bench.puts_and_gets(&channel, size))?;
     let version = server.command(&["INFO", "server"])?.text();
     let version = version.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|it| it.trim().to_owned());
     bench.report.versions.extend(version.map(|version| ("redis-server".to_owned(), version)));
@@ -60,8 +57,8 @@ struct Bare {
     reply: Vec<u8>,
 }
 
-/// Larger objects are written from where they lie.
-const PACKED: usize = 64 << 10;
+/// Larger objects are written from where they lie, in bytes.
+const PACKED: usize = 128 << 10;
 
 impl Bare {
     fn connect(server: &Redis) -> io::Result<Self> {
@@ -202,5 +199,18 @@ impl Store for RefCell<Bare> {
     fn evict_batch(&self, held: Vec<Held>) -> Outcome {
         let names = held.iter().map(Held::name).collect::<Outcome<Vec<&str>>>()?;
         Ok(self.borrow_mut().unlink(names.into_iter())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_reply_says_the_size() {
+        assert_eq!(head_of(b"$10\r\n0123").unwrap(), (10, 5));
+        for reply in [&b"$10\r"[..], b"$-1\r\n", b"-ERR\r\n", b""] {
+            assert!(head_of(reply).is_err());
+        }
     }
 }

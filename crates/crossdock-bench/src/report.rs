@@ -46,6 +46,9 @@ pub enum Unit {
     /// Bytes.
     #[serde(rename = "bytes")]
     Bytes,
+    /// One figure over another: more is better.
+    #[serde(rename = "ratio")]
+    Ratio,
 }
 
 /// What a row's ratio should be.
@@ -252,7 +255,8 @@ mod tests {
             })
         );
         assert_eq!((&told["rows"][1]["target"], &told["rows"][1]["at_most"]), (&Value::Null, &json!(false)));
-        let units = [Unit::Seconds, Unit::Rate, Unit::Bytes].map(|unit| serde_json::to_value(unit).unwrap());
-        assert_eq!(units, ["s", "MB/s", "bytes"]);
+        let units =
+            [Unit::Seconds, Unit::Rate, Unit::Bytes, Unit::Ratio].map(|unit| serde_json::to_value(unit).unwrap());
+        assert_eq!(units, ["s", "MB/s", "bytes", "ratio"]);
     }
 }

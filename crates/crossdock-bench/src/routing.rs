@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use crossdock::connectors::LocalConnector;
 use crossdock::{Connector, GetOptions, Hostname, MultiConnector, MultiKey, Policy, PutOptions};
-use crossdock_bench::{Axis, Contestant, Kind, Outcome, Point, Row, Target, last_of, quartiles, take_turns};
+use crossdock_bench::{Axis, Contestant, Kind, Outcome, Point, Row, Target, last_of, policies, quartiles, take_turns};
 
 use crate::bench::Bench;
 
@@ -37,7 +37,7 @@ impl Case {
     fn of(kind: Kind, count: u64) -> Self {
         let options = PutOptions::new();
         Self {
-            what: format!("added by {count} policies ({})", kind.as_str()),
+            what: format!("added by {} ({})", policies(count), kind.as_str()),
             place: Some((kind, count)),
             allowed: allowed(count),
             multi: last_of(count, kind),
@@ -73,7 +73,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
         let evict = |key: MultiKey| Ok(case.multi.evict(&key)?);
         contestants.push(Contestant::putting("crossdock Multi", put, evict).at_most(MOST_CALLS));
     }
-    let times = take_turns(&mut contestants, &bench.plan.budget.times(6))?;
+    let times = take_turns(&mut contestants, &bench.plan.budget.times(8))?;
     drop(contestants);
     let Some((bare_times, times)) = times.split_first() else { return Ok(()) };
     for (case, times) in cases.iter().zip(times) {

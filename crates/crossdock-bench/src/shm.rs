@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use crossdock::connectors::{ShmConnector, ShmOptions};
 use crossdock::{Bytes, Connector, GetOptions, Key, PutOptions};
-use crossdock_bench::{Budget, Contestant, Outcome, Target, as_size, take_turns};
+use crossdock_bench::{Budget, Contestant, Outcome, Target, take_turns};
 use memmap2::MmapMut;
 use serde::{Deserialize, Serialize};
 
@@ -34,13 +34,11 @@ pub(crate) fn measure(bench: &mut Bench, place: &Path) -> Outcome {
     let ours = connector(&dir.path().join("ours"))?;
     let copies = channel("copy into a warm map");
     let reads = channel("fs::read of a file on tmpfs");
-    for size in bench.plan.sizes {
-        // The object, the map, ours and the memory that is kept, the file, what is read of it.
-        if bench.has_memory(&format!("{NAME}, {}", as_size(*size)), 6 * size) {
-            puts(bench, &copies, dir.path(), &ours, *size)?;
-            gets(bench, &reads, &bare, &ours, *size)?;
-        }
-    }
+    // The object, the map, ours and the memory that is kept, the file, what is read of it.
+    bench.each_size(NAME, u64::MAX, 6, |bench, size| {
+        puts(bench, &copies, dir.path(), &ours, size)?;
+        gets(bench, &reads, &bare, &ours, size)
+    })?;
     let stores: Vec<Box<dyn Store>> = vec![Box::new(bare), Box::new(Own { connector: ours, has_views: false })];
     let batches = Channel { stores, ..channel("fs::write and fs::read on tmpfs") };
     bench.batches(&batches, BATCH, None)

@@ -11,6 +11,7 @@ pub fn print(report: &Report) {
 
 fn as_text(report: &Report) -> String {
     let mut text = String::new();
+    line(&mut text, &heading(report));
     let missed: Vec<&Row> = report.rows.iter().filter(|row| row.is_met() == Some(false)).collect();
     let held = report.rows.iter().filter(|row| row.target.is_some()).count();
     line(&mut text, &format!("{} of {held} targets missed.", missed.len()));
@@ -38,6 +39,21 @@ fn as_text(report: &Report) -> String {
     text
 }
 
+/// What was measured, and where.
+fn heading(report: &Report) -> String {
+    let machine = report.machine();
+    let versions: Vec<String> = report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    format!(
+        "{}\n{} cores of {}, Linux {}; {} form, {:.0} s in all.\n",
+        versions.join(", "),
+        machine.cores,
+        machine.cpu,
+        machine.kernel,
+        report.form(),
+        report.seconds,
+    )
+}
+
 fn line(text: &mut String, line: &str) {
     text.push_str(line.trim_end());
     text.push('\n');
@@ -49,11 +65,11 @@ fn rows(text: &mut String, rows: &[&Row]) {
         if row.group != group {
             group = &row.group;
             let _ =
-                writeln!(text, "\n{group:<64} {:>26} {:>26} {:>20} {:>8}", "the other", "crossdock", "ratio", "target");
+                writeln!(text, "\n{group:<72} {:>26} {:>26} {:>20} {:>8}", "the other", "crossdock", "ratio", "target");
         }
         let [theirs, ours, ratio, target, verdict] = cells(row);
         let what = format!("{}, beside {}", row.what, row.other);
-        line(text, &format!("{what:<64} {theirs:>26} {ours:>26} {ratio:>20} {target:>8}  {verdict}"));
+        line(text, &format!("{what:<72} {theirs:>26} {ours:>26} {ratio:>20} {target:>8}  {verdict}"));
     }
 }
 
@@ -63,6 +79,7 @@ fn cells(row: &Row) -> [String; 5] {
         Unit::Seconds => as_seconds(figures),
         Unit::Rate => in_brackets(figures, 1.0, "MB/s"),
         Unit::Bytes => in_brackets(figures, 1e-6, "MB"),
+        Unit::Ratio => in_brackets(figures, 1.0, "times"),
     };
     let [low, middle, high] = row.ratio.map(as_ratio);
     let ratio = if low == high { middle } else { format!("{middle} ({low}-{high})") };
@@ -96,7 +113,7 @@ fn curve_line(here: &[&Point], names: &[&str]) -> String {
     let Some(first) = here.first() else { return String::new() };
     let place = match first.x {
         Axis::Bytes => as_size(first.at),
-        Axis::Policies => format!("{} policies", first.at),
+        Axis::Policies => policies(first.at),
     };
     let middle = |name: &str| here.iter().find(|point| point.contestant == name).map(|point| point.seconds[1]);
     let ours = middle("crossdock");
@@ -120,6 +137,12 @@ fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
         }
         seen
     })
+}
+
+/// 1 policy, 4 policies.
+#[must_use]
+pub fn policies(count: u64) -> String {
+    if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") }
 }
 
 /// 10 B, 100 kB, 1 GB.
@@ -196,10 +219,10 @@ mod tests {
             vec![row("put", Some(Target::AtMost(3.0))), row("get", Some(Target::AtMost(1.25))), row("all", None)];
         let text = as_text(&report);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "1 of 2 targets missed.");
-        assert_eq!(lines[1], "MISSED  Redis: get, beside bare socket: 2.00, target ≤ 1.25");
+        let first = lines.iter().position(|line| *line == "1 of 2 targets missed.").unwrap();
+        assert_eq!(lines[first + 1], "MISSED  Redis: get, beside bare socket: 2.00, target ≤ 1.25");
         let verdicts = ["put, ", "get, ", "all, "].map(|what| {
-            let found = lines[2..].iter().find(|line| line.starts_with(what)).unwrap();
+            let found = lines[first + 2..].iter().find(|line| line.starts_with(what)).unwrap();
             found.split_whitespace().last().unwrap()
         });
         assert_eq!(verdicts, ["met", "MISSED", "0.50"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossdock::connectors::{FileConnector, ShmConnector, ShmOptions};
 use crossdock::{Connector, Key, PutOptions};
-use crossdock_bench::{Contestant, Outcome, Row, take_turns};
+use crossdock_bench::{Contestant, Outcome, Row, Unit, take_turns};
 
 use crate::bench::{BARE, Bench, Held, OURS, file_options, object_of};
 
@@ -44,23 +44,33 @@ fn compare(bench: &mut Bench, what: &str, ours: &dyn Connector, bare: &Path) -> 
         let (put, evict) = (|| written(bare, &object), |path| Ok(fs::remove_file(path)?));
         contestants.push(Contestant::new(BARE, "put", move |_| together(threads, put, evict)).at_most(1));
     }
-    let times = take_turns(&mut contestants, &bench.plan.budget.times(2))?;
+    let times = take_turns(&mut contestants, &bench.plan.budget)?;
     let rates: Vec<Vec<f64>> = times.iter().map(|times| times.iter().map(|time| rate(*time)).collect()).collect();
     let (ours, bare) = rates.split_at(THREADS.len());
     let cores = bench.report.machine().cores;
     for ((threads, ours_here), bare_here) in THREADS.iter().zip(ours).zip(bare) {
         let (one, bare_one) = (&ours[0], &bare[0]);
-        let put = format!("put, 1 MB, {what}");
+        let put = format!(
+            "put, 1 MB, {what}: {}",
+            if *threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
+        );
         if *threads > 1 {
             let target = (*threads == 4 && cores > 1).then(|| PART * cores.min(4) as f64);
-            let row = |what, theirs, ours, target| Row::of_rates(NAME, what, "1 thread", theirs, ours, target);
-            bench.report.rows.push(row(format!("{put}: {threads} threads"), one, ours_here, target));
-            bench.report.rows.push(row(format!("{put}: {threads} threads, fs::write"), bare_one, bare_here, None));
+            bench.report.rows.push(Row::of_rates(NAME, put.clone(), "1 thread", one, ours_here, target));
+            // As much as this machine lets anybody gain.
+            let (their_gain, our_gain) = (gains(bare_here, bare_one), gains(ours_here, one));
+            let row =
+                Row::of_rates(NAME, format!("{put}, over 1"), "the same of fs::write", &their_gain, &our_gain, None);
+            bench.report.rows.push(Row { unit: Unit::Ratio, ..row });
         }
-        let row = Row::of_rates(NAME, format!("{put}: {threads} threads"), "fs::write", bare_here, ours_here, None);
-        bench.report.rows.push(row);
+        bench.report.rows.push(Row::of_rates(NAME, put, "fs::write", bare_here, ours_here, None));
     }
     Ok(())
+}
+
+/// By how many times the rate grew, round by round.
+fn gains(rates: &[f64], of_one: &[f64]) -> Vec<f64> {
+    rates.iter().zip(of_one).map(|(rate, one)| rate / one).collect()
 }
 
 fn written(dir: &Path, object: &Bytes) -> Outcome<std::path::PathBuf> {

@@ -64,13 +64,9 @@ pub(crate) fn s3(server: &S3) -> Stores {
     Ok(vec![Box::new(ObjectStore { runtime: runtime()?, store: Box::new(store) })])
 }
 
+/// The current thread's: answers come without a wake-up of another one.
 fn runtime() -> Outcome<Arc<Runtime>> {
-    let mut builder = if std::env::var_os("RB_MULTI").is_some() {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
-    };
-    Ok(Arc::new(builder.enable_all().build()?))
+    Ok(Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?))
 }
 
 struct ObjectStore {
@@ -79,6 +75,7 @@ struct ObjectStore {
 }
 
 impl ObjectStore {
+    /// Whole, also where it is large: in parts was slower on the server of the tests.
     async fn write(&self, object: &Bytes) -> Outcome<Held> {
         let name = Held::new_name();
         self.store.put(&name.as_str().into(), object.clone().into()).await?;
