@@ -142,8 +142,8 @@ impl Budget {
 
 /// Times contestants in turn: for each, its seconds a call in every round.
 ///
-/// Finding out how many calls make a turn warms up. Every other round goes backwards, so that nobody always comes after the
-/// same one.
+/// Finding out how many calls make a turn warms up. Every round has another order, and nobody has two turns in a row: the second
+/// one would find everything in the caches.
 ///
 /// # Errors
 /// What a contestant says.
@@ -152,14 +152,43 @@ pub fn take_turns(contestants: &mut [Contestant<'_>], budget: &Budget) -> Outcom
         contestants.iter_mut().map(|one| one.calibrate(budget.turn)).collect::<Outcome<_>>()?;
     let rounds = budget.rounds_of(shapes.iter().map(|(_, whole)| *whole).sum());
     let mut times = vec![Vec::with_capacity(rounds); contestants.len()];
-    let mut order: Vec<_> = contestants.iter_mut().zip(&shapes).zip(&mut times).collect();
+    let mut field: Vec<_> = contestants.iter_mut().zip(&shapes).zip(&mut times).collect();
+    let mut order = Order::of(field.len());
     for _ in 0..rounds {
-        for ((contestant, (calls, _)), times) in &mut order {
-            times.push((contestant.turn)(*calls)?.as_secs_f64() / f64::from(*calls));
+        for place in order.shuffle() {
+            if let Some(((contestant, (calls, _)), times)) = field.get_mut(*place) {
+                times.push((contestant.turn)(*calls)?.as_secs_f64() / f64::from(*calls));
+            }
         }
-        order.reverse();
     }
     Ok(times)
+}
+
+/// Who comes when: the same orders in every run.
+struct Order {
+    places: Vec<usize>,
+    state: u64,
+}
+
+impl Order {
+    fn of(count: usize) -> Self {
+        Self { places: (0..count).collect(), state: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    /// The order of the next round, which does not begin with whoever was last.
+    fn shuffle(&mut self) -> &[usize] {
+        let last = self.places.last().copied();
+        for end in (1..self.places.len()).rev() {
+            self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // The upper bits are the random ones.
+            let other = (self.state >> 33) as usize % (end + 1);
+            self.places.swap(end, other);
+        }
+        if self.places.len() > 1 && self.places.first().copied() == last {
+            self.places.swap(0, 1);
+        }
+        &self.places
+    }
 }
 
 /// The quartiles of some figures, between which it interpolates.
@@ -216,7 +245,24 @@ mod tests {
     }
 
     #[test]
-    fn contestants_take_turns_there_and_back() {
+    fn nobody_has_two_turns_in_a_row_and_everybody_has_one_in_each_round() {
+        let (mut order, mut last, mut orders) = (Order::of(4), None, std::collections::HashSet::new());
+        for _ in 0..1_000 {
+            let round = order.shuffle().to_vec();
+            assert_ne!(round.first().copied(), last);
+            last = round.last().copied();
+            let mut all = round.clone();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3]);
+            orders.insert(round);
+        }
+        assert_eq!(orders.len(), 24);
+        assert_eq!(Order::of(1).shuffle(), [0]);
+        assert!(Order::of(0).shuffle().is_empty());
+    }
+
+    #[test]
+    fn two_contestants_alternate() {
         let turns = RefCell::default();
         let (slow, fast) = (Duration::from_millis(20), Duration::from_millis(10));
         let mut contestants = [saying("slow", slow, &turns), saying("fast", fast, &turns)];
@@ -224,8 +270,10 @@ mod tests {
         let times = take_turns(&mut contestants, &budget).unwrap();
         assert_eq!(times, [vec![0.02; 3], vec![0.01; 3]]);
         drop(contestants);
-        let (round, back) = (["slow", "fast"], ["fast", "slow"]);
-        assert_eq!(turns.into_inner(), [round, round, back, round].concat());
+        let turns = turns.into_inner();
+        assert_eq!(turns[..2], ["slow", "fast"], "to find out how many calls they make");
+        assert_eq!(turns.len(), 8);
+        assert!(turns[2..].windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
     }
 
     #[test]
