@@ -1,20 +1,24 @@
 //! What a bound on a directory adds to a put and an evict of files, on tmpfs and on the disk; what counting anew costs.
 
-use std::cell::RefCell;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossdock::connectors::{FileConnector, FileOptions};
 use crossdock::{CloseOptions, Connector, ConnectorExt, Key, PutOptions, Result};
-use crossdock_bench::{Contestant, spread, take_turns};
+use crossdock_bench::{Budget, Contestant, Outcome, quartiles, take_turns};
 
-const ROUNDS: usize = 200;
-const CALLS: u32 = 50;
+const BUDGET: Budget = Budget { whole: Duration::from_secs(5), turn: Duration::from_millis(1), rounds: 200 };
+/// Of one turn, so that directories stay small.
+const MOST_CALLS: u32 = 50;
 /// So many objects are counted anew.
 const MANY: usize = 20_000;
 
-fn main() -> Result<()> {
-    println!("medians of {ROUNDS} rounds in turn, in µs a call: without a bound, with one, and their ratio");
+fn main() -> Outcome {
+    println!(
+        "medians of up to {} rounds in turn, in µs a call: without a bound, with one, and their ratio",
+        BUDGET.rounds
+    );
     for (kind, place) in [("tmpfs", Path::new("/dev/shm")), ("disk", Path::new(env!("CARGO_TARGET_TMPDIR")))] {
         for size in [10, 100_000] {
             compare(kind, place, size)?;
@@ -34,32 +38,42 @@ fn open(place: &Path, name: &str, bound: Option<u64>) -> Result<FileConnector> {
     })
 }
 
-fn compare(kind: &str, place: &Path, size: usize) -> Result<()> {
+fn compare(kind: &str, place: &Path, size: usize) -> Outcome {
     let files = [open(place, "without", None)?, open(place, "with", Some(1 << 40))?];
     let object = Bytes::from(vec![7; size]);
-    let keys: [RefCell<Vec<Key>>; 2] = Default::default();
-    let put = |n: usize| keys[n].borrow_mut().extend(files[n].put_bytes(object.clone()));
-    let evict = |n: usize| assert!(keys[n].borrow_mut().pop().is_some_and(|key| files[n].evict(&key).is_ok()));
-    let mut contestants: [Contestant<'_>; 4] =
-        [Box::new(|| put(0)), Box::new(|| put(1)), Box::new(|| evict(0)), Box::new(|| evict(1))];
-    let times = take_turns(&mut contestants, ROUNDS, CALLS);
-    let median = |n: usize| times.get(n).map_or(f64::NAN, |times| spread(times)[1]) / 1_000.0;
+    let put = |files: &FileConnector| Ok(files.put_bytes(object.clone())?);
+    let mut contestants = Vec::new();
+    for files in &files {
+        contestants
+            .push(Contestant::putting("crossdock", || put(files), |key| Ok(files.evict(&key)?)).at_most(MOST_CALLS));
+    }
+    for files in &files {
+        let evict = |calls| {
+            let keys = (0..calls).map(|_| put(files)).collect::<Outcome<Vec<Key>>>()?;
+            let begin = Instant::now();
+            keys.iter().try_for_each(|key| files.evict(key))?;
+            Ok(begin.elapsed())
+        };
+        contestants.push(Contestant::new("crossdock", "evict", evict).at_most(MOST_CALLS));
+    }
+    let times = take_turns(&mut contestants, &BUDGET)?;
+    let median = |n: usize| times.get(n).map_or(f64::NAN, |times| quartiles(times)[1]) * 1e6;
     for (call, without, with) in [("put", median(0), median(1)), ("evict", median(2), median(3))] {
         println!("{kind:5} {size:>7} bytes {call:5}  {without:6.1}  {with:6.1}  {:.2}", with / without);
     }
     drop(contestants);
-    files.iter().try_for_each(|files| files.close(&CloseOptions::default()))
+    Ok(files.iter().try_for_each(|files| files.close(&CloseOptions::default()))?)
 }
 
 /// A put that is refused in a directory that has changed looks at every object.
-fn recount(kind: &str, place: &Path) -> Result<()> {
+fn recount(kind: &str, place: &Path) -> Outcome {
     let name = "many";
     let plain = open(place, name, None)?;
     plain.put_batch(&vec![Bytes::from_static(b"object"); MANY], &PutOptions::new())?;
     let bounded = open(place, name, Some(1))?;
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     assert!(bounded.put_bytes("o").is_err());
     let took = begin.elapsed();
     println!("{kind:5} counting {MANY} objects anew: {:.1} ms", took.as_secs_f64() * 1_000.0);
-    bounded.close(&CloseOptions::default())
+    Ok(bounded.close(&CloseOptions::default())?)
 }

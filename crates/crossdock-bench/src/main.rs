@@ -1,123 +1,146 @@
-//! What routing adds to a bare `Connector::put`, and the Redis connector to a bare round trip, against their targets. Run
-//! with `make bench`.
+//! Every connector beside what else a Rust program could use for the same, and beside its targets: in one run, in turn.
 
+mod bench;
+mod files;
+mod memory;
+mod peak;
 mod redis;
+mod rivals;
+mod routing;
+mod s3;
+mod shm;
+mod threads;
 
-use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use std::{env, fs};
 
-use bytes::Bytes;
-use crossdock::connectors::LocalConnector;
-use crossdock::{Connector, GetOptions, Hostname, Key, MultiConnector, MultiKey, Policy, PutOptions};
-use crossdock_bench::{Contestant, Kind, last_of, spread, take_turns};
+use clap::{Parser, Subcommand, ValueEnum};
+use crossdock_bench::{Outcome, locked_version, print};
 
-const ROUNDS: usize = 100;
-const CALLS: u32 = 2_000;
+use crate::bench::{Bench, Plan};
+use crate::rivals::{ABSENT, RIVALS};
 
-/// One row: what is measured, over which baseline, and how many nanoseconds it may add.
-struct Row<'a> {
-    what: String,
-    target: Option<f64>,
-    contestant: Contestant<'a>,
+/// Where there is memory that looks like files.
+const MEMORY: &str = "/dev/shm";
+
+/// Times every connector beside other crates and beside bare system calls, in turn, and holds it against its targets.
+///
+/// A missed target is told first and is no failure.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// A first impression: fewer sizes, rounds and calls (half a minute).
+    #[arg(long, conflicts_with = "full")]
+    short: bool,
+    /// All sizes, up to 1 GB where no disk is in between (five minutes); what is done without --short, too.
+    #[arg(long)]
+    full: bool,
+    /// Also writes all figures to this file, as JSON.
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+    /// Only these parts, with commas between.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
+    only: Vec<Part>,
+    #[command(subcommand)]
+    child: Option<Child>,
 }
 
-fn main() {
-    let object = Bytes::from(vec![7; 1_000]);
-    let (plain, tagged) = (PutOptions::new(), PutOptions::new().subset_tags(["mine"]));
-    let bare = LocalConnector::new();
-    let keys: RefCell<Vec<Key>> = RefCell::default();
-    let multi_keys: RefCell<Vec<(usize, MultiKey)>> = RefCell::default();
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Routing,
+    Memory,
+    Files,
+    Shm,
+    Redis,
+    S3,
+    Threads,
+    Peak,
+}
 
-    let cases = [
-        (1, Kind::Sizes, &plain, Some(50.0)),
-        (4, Kind::Sizes, &plain, Some(50.0)),
-        (4, Kind::Tags, &tagged, Some(50.0)),
-        (4, Kind::Hosts, &plain, Some(50.0)),
-        (256, Kind::Sizes, &plain, Some(1_000.0)),
-        (256, Kind::Tags, &tagged, Some(1_000.0)),
-        (256, Kind::Hosts, &plain, Some(1_000.0)),
-    ];
-    let mut multis: Vec<MultiConnector> = cases.iter().map(|(count, kind, ..)| last_of(*count, *kind)).collect();
-    let here = Policy::builder().host_pattern(".*").build().expect("a valid policy");
-    let dynamic = MultiConnector::builder()
-        .connector("here", LocalConnector::new(), here)
-        .hostname(Hostname::System)
-        .build()
-        .expect("one name");
-    multis.push(dynamic);
+/// What this program does in processes of its own.
+#[derive(Subcommand)]
+enum Child {
+    /// Times gets from shared memory.
+    #[command(hide = true)]
+    Reader(shm::Reader),
+    /// Takes the peak of its memory over a put or a get.
+    #[command(hide = true)]
+    Peak(peak::Peak),
+}
 
-    let mut rows = vec![Row {
-        what: "bare put into local".to_owned(),
-        target: None,
-        contestant: Box::new(|| keys.borrow_mut().push(put(&bare, &object, &plain))),
-    }];
-    let described = cases.map(|(count, kind, options, target)| {
-        (format!("put through {count} policies ({})", format!("{kind:?}").to_lowercase()), options, target)
-    });
-    let asked = ("put, hostname asked of the system".to_owned(), &plain, Some(50.0));
-    for (index, (multi, (what, options, target))) in multis.iter().zip(described.into_iter().chain([asked])).enumerate()
-    {
-        let (keys, object) = (&multi_keys, &object);
-        rows.push(Row {
-            what,
-            target,
-            contestant: Box::new(move || {
-                keys.borrow_mut().push((index, multi.put(object.clone(), options).expect("the last takes it")));
-            }),
-        });
-    }
-
-    let evict_all = || {
-        keys.borrow_mut().drain(..).for_each(|key| bare.evict(&key).expect("local evicts"));
-        multi_keys.borrow_mut().drain(..).for_each(|(index, key)| multis[index].evict(&key).expect("local evicts"));
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.child {
+        None => run(&arguments),
+        Some(Child::Reader(reader)) => reader.run(),
+        Some(Child::Peak(peak)) => peak.run(),
     };
-    let (names, mut contestants): (Vec<_>, Vec<_>) =
-        rows.into_iter().map(|row| ((row.what, row.target), row.contestant)).unzip();
-    let mut times = vec![Vec::new(); contestants.len()];
-    for _ in 0..ROUNDS {
-        for (all, one) in times.iter_mut().zip(take_turns(&mut contestants, 1, CALLS)) {
-            all.extend(one);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
         }
-        // Between the rounds and outside of the times, so that the maps stay small.
-        evict_all();
-    }
-    drop(contestants);
-
-    println!("Routing: {ROUNDS} rounds in turn of {CALLS} puts of 1,000 bytes each, nanoseconds a put.");
-    println!("Quartiles over the rounds; what is added to a bare put is taken round by round.\n");
-    println!("{:<40} {:>24} {:>24} {:>8}", "", "25 % / median / 75 %", "added to a bare put", "target");
-    let mut missed = 0;
-    for ((what, target), figures) in names.iter().zip(&times) {
-        let added: Vec<f64> = figures.iter().zip(&times[0]).map(|(time, bare)| time - bare).collect();
-        let (all, more) = (spread(figures), spread(&added));
-        let verdict = target.map_or(String::new(), |target| {
-            let met = more[1] <= target;
-            missed += usize::from(!met);
-            format!("{:>8}  {}", format!("{target:.0}"), if met { "met" } else { "MISSED" })
-        });
-        println!("{what:<40} {:>24} {:>24} {verdict}", quartiles(all), quartiles(more));
-    }
-    reads(&bare, &multis[1], &object);
-    missed += redis::compare();
-    println!("\n{missed} targets missed");
-}
-
-/// A get is one look-up of the name more than a bare one, however many policies there are.
-fn reads(bare: &LocalConnector, multi: &MultiConnector, object: &Bytes) {
-    let key = put(bare, object, &PutOptions::new());
-    let named = multi.put(object.clone(), &PutOptions::new()).expect("the last takes it");
-    let mut contestants: Vec<Contestant<'_>> =
-        vec![Box::new(|| drop(bare.get(&key, &GetOptions::default()))), Box::new(|| drop(multi.get(&named)))];
-    let times = take_turns(&mut contestants, ROUNDS, CALLS);
-    for (what, figures) in ["bare get from local", "get through 4 policies"].iter().zip(&times) {
-        let added: Vec<f64> = figures.iter().zip(&times[0]).map(|(time, bare)| time - bare).collect();
-        println!("{what:<40} {:>24} {:>24}", quartiles(spread(figures)), quartiles(spread(&added)));
     }
 }
 
-fn put(bare: &LocalConnector, object: &Bytes, options: &PutOptions) -> Key {
-    bare.put(object.clone(), options).expect("local takes it")
+fn run(arguments: &Arguments) -> Outcome {
+    let begin = Instant::now();
+    let mut bench = Bench::new(if arguments.short { Plan::SHORT } else { Plan::FULL });
+    for package in ["crossdock", "tokio"] {
+        bench.report.versions.extend(locked_version(package).map(|version| (package.to_owned(), version.to_owned())));
+    }
+    for (name, package) in RIVALS {
+        match ABSENT {
+            Some(why) => bench.absent(name, why),
+            None => bench.report.versions.extend(locked_version(package).map(|it| (name.to_owned(), it.to_owned()))),
+        }
+    }
+    measure(&mut bench, &|part| arguments.only.is_empty() || arguments.only.contains(&part));
+    bench.report.seconds = begin.elapsed().as_secs_f64();
+    // Whoever closes the pipe of the table early has the figures all the same.
+    if let Some(path) = &arguments.json {
+        fs::write(path, serde_json::to_string(&bench.report)? + "\n")
+            .map_err(|why| format!("{}: {why}", path.display()))?;
+    }
+    print(&bench.report);
+    Ok(())
 }
 
-fn quartiles([low, middle, high]: [f64; 3]) -> String {
-    format!("{low:.0} / {middle:.0} / {high:.0}")
+fn measure(bench: &mut Bench, wants: &dyn Fn(Part) -> bool) {
+    let memory = Path::new(MEMORY);
+    if wants(Part::Routing) {
+        bench.channel("Routing", routing::measure);
+    }
+    if wants(Part::Memory) {
+        bench.channel("Memory", memory::measure);
+    }
+    if wants(Part::Files) {
+        bench.channel("Files on tmpfs", |bench| files::measure(bench, "Files on tmpfs", memory, true));
+        bench.channel("Files on the disk", |bench| files::measure(bench, "Files on the disk", &on_disk()?, false));
+    }
+    if wants(Part::Shm) {
+        bench.channel("Shared memory", |bench| shm::measure(bench, memory));
+    }
+    if wants(Part::Redis) {
+        bench.channel("Redis", redis::measure);
+    }
+    if wants(Part::S3) {
+        bench.channel("S3", s3::measure);
+    }
+    if wants(Part::Threads) {
+        bench.channel("Threads", |bench| threads::measure(bench, memory));
+    }
+    if wants(Part::Peak) {
+        bench.channel("Peak memory", |bench| peak::measure(bench, memory));
+        bench.channel("Peak memory, Redis", peak::measure_redis);
+    }
+}
+
+/// The directory of this program, which is below `target`.
+fn on_disk() -> Outcome<PathBuf> {
+    let program = env::current_exe()?;
+    Ok(program.parent().ok_or("this program is in no directory")?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What the Redis connector adds to a bare round trip: one request, one reply that is not looked at.
+//! The Redis connector beside a bare socket and the crate `redis`.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -6,115 +6,211 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use crossdock::connectors::{RedisConnector, RedisOptions};
-use crossdock::{Connector, GetOptions, PutOptions};
-use crossdock_bench::{Contestant, spread, take_turns};
+use crossdock_bench::{Outcome, Target};
 use crossdock_servers::{Program, Redis, missing};
 
-const ROUNDS: usize = 60;
-const CALLS: u32 = 300;
+use crate::bench::{BARE, Bench, Channel, Held, Own, Store};
+use crate::rivals;
+
+const NAME: &str = "Redis";
 /// How many times as long as a bare round trip a small call may take.
 const TARGET: f64 = 1.25;
+const BATCH: (usize, u64) = (1_000, 1_000);
 
-/// Prints a table. How many targets were missed.
-pub(crate) fn compare() -> usize {
+fn targets(_: &str, size: u64, other: &str) -> Option<Target> {
+    (size <= 1_000 && other == BARE).then_some(Target::AtMost(TARGET))
+}
+
+/// A server that takes objects of any size.
+pub(crate) fn server() -> Outcome<Redis> {
     if let Some(why) = missing(&[Program::Redis]) {
-        println!("\nRedis: skipped: {why}");
-        return 0;
+        return Err(why.into());
     }
-    let server = Redis::start(&crossdock_servers::RedisOptions::new()).expect("a server");
-    println!("\nRedis over loopback: {ROUNDS} rounds in turn of {CALLS} calls each, microseconds a call.");
-    println!("Quartiles over the rounds; the ratio is taken round by round.\n");
-    println!("{:<16} {:>24} {:>24} {:>24} {:>8}", "", "bare", "crossdock", "times as long", "target");
-    [10, 1_000].into_iter().map(|size| puts(&server, size) + gets(&server, size)).sum()
+    let room = "4gb";
+    let options = crossdock_servers::RedisOptions::new();
+    Ok(Redis::start(&options.set("proto-max-bulk-len", room).set("client-query-buffer-limit", room))?)
 }
 
-fn connector(server: &Redis) -> RedisConnector {
-    let address = server.address();
-    RedisConnector::open(&RedisOptions::new(&address.ip().to_string(), address.port())).expect("a server")
+pub(crate) fn connector(port: u16) -> Outcome<RedisConnector> {
+    Ok(RedisConnector::open(&RedisOptions::new("127.0.0.1", port))?)
 }
 
-/// Both store under new names.
-fn puts(server: &Redis, size: usize) -> usize {
-    let (redis, object) = (connector(server), Bytes::from(vec![7; size]));
-    let bare = RefCell::new(Bare::connect(server).expect("a server"));
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        let mut contestants: [Contestant<'_>; 2] = [
-            Box::new(|| bare.borrow_mut().set(&object).expect("an answer")),
-            Box::new(|| drop(redis.put(object.clone(), &PutOptions::new()).expect("an answer"))),
-        ];
-        let round = take_turns(&mut contestants, 1, CALLS);
-        times.iter_mut().zip(round).for_each(|(all, one)| all.extend(one));
-        // Outside of the times, so that the server stays as it is.
-        server.command(&["FLUSHALL"]).expect("an answer");
-    }
-    row(&format!("put, {size} B"), &times)
+pub(crate) fn measure(bench: &mut Bench) -> Outcome {
+    let server = server()?;
+    let ours = connector(server.address().port())?;
+    let mut stores: Vec<Box<dyn Store>> =
+        vec![Box::new(RefCell::new(Bare::connect(&server)?)), Box::new(Own { connector: ours, has_views: false })];
+    stores.extend(rivals::redis(&server)?);
+    let channel = Channel { name: NAME, bare: "bare socket", stores, targets, note: "", copies: true };
+    // One object of everybody's, one that comes in twice, and what clients pack and unpack.
+    bench.each_size(NAME, bench.plan.largest_moved, 9, |bench, size| bench.puts_and_gets(&channel, size))?;
+    let version = server.command(&["INFO", "server"])?.text();
+    let version = version.lines().find_map(|line| line.strip_prefix("redis_version:")).map(|it| it.trim().to_owned());
+    bench.report.versions.extend(version.map(|version| ("redis-server".to_owned(), version)));
+    bench.batches(&channel, BATCH, None)
 }
 
-fn gets(server: &Redis, size: usize) -> usize {
-    let (redis, object) = (connector(server), Bytes::from(vec![7; size]));
-    let mut bare = Bare::connect(server).expect("a server");
-    bare.set(&object).expect("an answer");
-    let key = redis.put(object, &PutOptions::new()).expect("an answer");
-    let mut contestants: [Contestant<'_>; 2] = [
-        Box::new(|| bare.get(size).expect("an answer")),
-        Box::new(|| drop(redis.get(&key, &GetOptions::default()).expect("an answer"))),
-    ];
-    let times = take_turns(&mut contestants, ROUNDS, CALLS);
-    row(&format!("get, {size} B"), &times)
-}
-
-fn row(what: &str, times: &[Vec<f64>]) -> usize {
-    let [bare, ours] = times else { return 0 };
-    let ratios: Vec<f64> = ours.iter().zip(bare).map(|(ours, bare)| ours / bare).collect();
-    let micros = |figures: &[f64]| quartiles_of(spread(figures).map(|nanos| nanos / 1e3), 1);
-    let ratio = spread(&ratios);
-    let is_met = ratio[1] <= TARGET;
-    println!(
-        "{what:<16} {:>24} {:>24} {:>24} {:>8}  {}",
-        micros(bare),
-        micros(ours),
-        quartiles_of(ratio, 2),
-        TARGET,
-        if is_met { "met" } else { "MISSED" },
-    );
-    usize::from(!is_met)
-}
-
-fn quartiles_of([low, middle, high]: [f64; 3], digits: usize) -> String {
-    format!("{low:.digits$} / {middle:.digits$} / {high:.digits$}")
-}
-
-/// A connection, and nothing around it.
+/// A connection, and nothing around it: one request, one reply that is not looked at. In a batch, all requests, then all
+/// replies.
 struct Bare {
     stream: TcpStream,
-    /// A name of 36 bytes, counted up.
-    names: u64,
     reply: Vec<u8>,
 }
+
+/// Larger objects are written from where they lie, in bytes.
+const PACKED: usize = 128 << 10;
 
 impl Bare {
     fn connect(server: &Redis) -> io::Result<Self> {
         let stream = TcpStream::connect(server.address())?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, names: 0, reply: vec![0; 64 << 10] })
+        Ok(Self { stream, reply: vec![0; 256 << 10] })
     }
 
-    fn set(&mut self, object: &[u8]) -> io::Result<()> {
-        self.names += 1;
-        let mut request = format!("*3\r\n$3\r\nSET\r\n$36\r\n{:036}\r\n${}\r\n", self.names, object.len()).into_bytes();
-        request.extend_from_slice(object);
-        request.extend_from_slice(b"\r\n");
-        self.stream.write_all(&request)?;
-        self.stream.read_exact(&mut self.reply[..b"+OK\r\n".len()])
+    fn set(&mut self, name: &str, object: &[u8]) -> io::Result<()> {
+        let mut request = set_head(name, object.len());
+        if object.len() <= PACKED {
+            request.extend_from_slice(object);
+            request.extend_from_slice(b"\r\n");
+            self.stream.write_all(&request)?;
+        } else {
+            self.stream.write_all(&request)?;
+            self.stream.write_all(object)?;
+            self.stream.write_all(b"\r\n")?;
+        }
+        self.skip(OK.len())
     }
 
-    fn get(&mut self, size: usize) -> io::Result<()> {
-        self.stream.write_all(format!("*2\r\n$3\r\nGET\r\n$36\r\n{:036}\r\n", self.names).as_bytes())?;
-        let mut missing = format!("${size}\r\n").len() + size + 2;
-        while missing > 0 {
-            missing -= self.stream.read(&mut self.reply)?;
+    /// How many bytes the reply says that it has.
+    fn get(&mut self, name: &str) -> io::Result<u64> {
+        self.stream.write_all(&get_of(name))?;
+        let read = self.stream.read(&mut self.reply)?;
+        let (size, head) = head_of(&self.reply[..read])?;
+        self.skip((head + size + 2).saturating_sub(read))?;
+        Ok(size as u64)
+    }
+
+    fn skip(&mut self, mut bytes: usize) -> io::Result<()> {
+        while bytes > 0 {
+            let part = bytes.min(self.reply.len());
+            match self.stream.read(&mut self.reply[..part])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => bytes -= read,
+            }
         }
         Ok(())
+    }
+
+    /// What has come meanwhile, behind what was there.
+    fn more(&mut self, reply: &mut Vec<u8>) -> io::Result<()> {
+        match self.stream.read(&mut self.reply)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                reply.extend_from_slice(&self.reply[..read]);
+                Ok(())
+            }
+        }
+    }
+
+    fn unlink<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) -> io::Result<()> {
+        let count = names.len();
+        let head = format!("*{}\r\n$6\r\nUNLINK\r\n", count + 1);
+        let request = names.fold(head, |request, name| request + "$36\r\n" + name + "\r\n");
+        self.stream.write_all(request.as_bytes())?;
+        self.skip(format!(":{count}\r\n").len())
+    }
+}
+
+const OK: &str = "+OK\r\n";
+
+fn set_head(name: &str, size: usize) -> Vec<u8> {
+    format!("*3\r\n$3\r\nSET\r\n$36\r\n{name}\r\n${size}\r\n").into_bytes()
+}
+
+fn get_of(name: &str) -> Vec<u8> {
+    format!("*2\r\n$3\r\nGET\r\n$36\r\n{name}\r\n").into_bytes()
+}
+
+/// The size of the object of which a reply begins like that, and how long its head is.
+fn head_of(reply: &[u8]) -> io::Result<(usize, usize)> {
+    let end = reply.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+    let head = end.and_then(|end| std::str::from_utf8(&reply[..end]).ok());
+    let size = head.and_then(|head| head.strip_prefix('$')?.trim_end().parse().ok());
+    size.zip(end).ok_or_else(|| io::Error::other("the server has answered something else than an object"))
+}
+
+impl Store for RefCell<Bare> {
+    fn name(&self) -> &'static str {
+        BARE
+    }
+
+    fn put(&self, object: &Bytes) -> Outcome<Held> {
+        let name = Held::new_name();
+        self.borrow_mut().set(&name, object)?;
+        Ok(Held::Name(name))
+    }
+
+    fn get(&self, held: &Held) -> Outcome<u64> {
+        Ok(self.borrow_mut().get(held.name()?)?)
+    }
+
+    fn evict(&self, held: Held) -> Outcome {
+        Ok(self.borrow_mut().unlink([held.name()?].into_iter())?)
+    }
+
+    fn put_batch(&self, objects: &[Bytes]) -> Outcome<Vec<Held>> {
+        let names: Vec<String> = objects.iter().map(|_| Held::new_name()).collect();
+        let mut request = Vec::new();
+        for (name, object) in names.iter().zip(objects) {
+            request.extend(set_head(name, object.len()));
+            request.extend_from_slice(object);
+            request.extend_from_slice(b"\r\n");
+        }
+        let mut bare = self.borrow_mut();
+        bare.stream.write_all(&request)?;
+        bare.skip(objects.len() * OK.len())?;
+        Ok(names.into_iter().map(Held::Name).collect())
+    }
+
+    fn get_batch(&self, held: &[Held]) -> Outcome<u64> {
+        let mut bare = self.borrow_mut();
+        let mut request = Vec::new();
+        for held in held {
+            request.extend(get_of(held.name()?));
+        }
+        bare.stream.write_all(&request)?;
+        let (mut reply, mut place, mut all) = (Vec::new(), 0, 0);
+        for _ in held {
+            let (size, head) = loop {
+                match head_of(&reply[place..]) {
+                    Ok(found) => break found,
+                    Err(_) => bare.more(&mut reply)?,
+                }
+            };
+            place += head + size + 2;
+            while reply.len() < place {
+                bare.more(&mut reply)?;
+            }
+            all += size as u64;
+        }
+        Ok(all)
+    }
+
+    fn evict_batch(&self, held: Vec<Held>) -> Outcome {
+        let names = held.iter().map(Held::name).collect::<Outcome<Vec<&str>>>()?;
+        Ok(self.borrow_mut().unlink(names.into_iter())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_reply_says_the_size() {
+        assert_eq!(head_of(b"$10\r\n0123").unwrap(), (10, 5));
+        for reply in [&b"$10\r"[..], b"$-1\r\n", b"-ERR\r\n", b""] {
+            assert!(head_of(reply).is_err());
+        }
     }
 }
