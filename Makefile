@@ -65,6 +65,7 @@ lint: $(VENV)/ready ## Formatting, clippy, ruff, documentation
 	for features in "" local file shm redis "redis-tls local" s3 "gcs azure http" "local file testing"; do \
 		$(CARGO) clippy -p crossdock --no-default-features --features "$$features" --quiet -- -D warnings || exit 1; \
 	done
+	$(CARGO) clippy -p crossdock-bench --all-targets --features rivals --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --quiet
 	$(VENV)/bin/python -m ruff check --quiet
 	$(VENV)/bin/python -m ruff format --check --quiet
@@ -79,7 +80,7 @@ bench-short: ## The same in two minutes, for a first impression
 measured: $(VENV)/bench/ready wheel servers
 	rm -rf $(BENCH) && mkdir -p $(BENCH)
 	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
-	$(CARGO) run --release --quiet -p crossdock-bench
+	$(CARGO) run --release --quiet -p crossdock-bench --features rivals -- $(FORM) --json $(BENCH)/rust.json
 	$(VENV)/bench/bin/python crates/crossdock-bench/python/compare.py $(FORM) --json $(BENCH)/python.json
 	$(VENV)/bench/bin/python crates/crossdock-bench/python/render.py $(BENCH)
 

@@ -3,6 +3,7 @@
 mod bench;
 mod files;
 mod memory;
+mod network;
 mod peak;
 mod redis;
 mod rivals;
