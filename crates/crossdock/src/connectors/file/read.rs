@@ -193,7 +193,10 @@ fn in_memory(directory: &Directory, name: &FileName, size: u64) -> Result<usize>
 fn fill(directory: &Directory, name: &FileName, file: &OwnedFd, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let mut filled = 0;
     while filled < memory.len() {
-        interrupt::check()?;
+        // What is read at once is not given up: asking costs more than its checksum.
+        if memory.len() > PART {
+            interrupt::check()?;
+        }
         let end = memory.len().min(filled + PART);
         match rustix::io::read(file, &mut memory[filled..end]) {
             Ok(([], _)) => break,
