@@ -16,6 +16,9 @@ use crate::errors::{pass, type_error, type_name};
 /// From this size on, in bytes, memory is copied without the interpreter lock.
 const LARGE: usize = 64 << 10;
 
+/// From this size on, in bytes, memory comes new from the system, and goes back to it whole.
+const FROM_SYSTEM: usize = 32 << 20;
+
 /// What a caller wants to put.
 pub(crate) struct Object<'py> {
     /// As it was given: Python connectors get this.
@@ -176,6 +179,23 @@ fn copy<'py>(py: Python<'py>, buffer: &Buffer) -> Result<Bound<'py, PyBytes>> {
     Ok(memory.filled(py))
 }
 
+/// Asks for large pages in new memory: what is read into it takes a third of the time, as the system finds and clears 512
+/// pages at once. Without them it is as it was.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "advice about memory")]
+fn prefer_large_pages(memory: &mut [MaybeUninit<u8>]) {
+    use rustix::mm::{Advice, madvise};
+    const PAGE: usize = 2 << 20;
+    let start = memory.as_mut_ptr();
+    let skipped = start.align_offset(PAGE);
+    let size = memory.len().saturating_sub(skipped) / PAGE * PAGE;
+    // SAFETY: the range is within `memory`, and the advice changes no byte of it.
+    let (Ok(()) | Err(_)) = unsafe { madvise(start.wrapping_add(skipped).cast(), size, Advice::LinuxHugepage) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prefer_large_pages(_: &mut [MaybeUninit<u8>]) {}
+
 /// `bytes` of which nobody knows yet, so that they can still be written.
 pub(crate) struct NewBytes(Py<PyBytes>);
 
@@ -205,7 +225,12 @@ impl NewBytes {
                     if raised.is_instance_of::<PyMemoryError>(py) { no_memory(size) } else { pass(raised) }
                 },
             )?;
-        made.cast_into::<PyBytes>().map(|bytes| Self(bytes.unbind())).map_err(|wrong| pass(wrong.into()))
+        let mut made =
+            made.cast_into::<PyBytes>().map(|bytes| Self(bytes.unbind())).map_err(|wrong| pass(wrong.into()))?;
+        if size >= FROM_SYSTEM {
+            prefer_large_pages(made.memory());
+        }
+        Ok(made)
     }
 
     fn start(&self) -> *mut MaybeUninit<u8> {
