@@ -103,6 +103,7 @@ impl Draft {
         self.size
     }
 
+    /// Step 1 is that it is evicted.
     pub(super) fn state(&self) -> State {
         match fstat(&self.file) {
             Ok(file) if file.st_nlink > 1 => State::Live,
@@ -116,9 +117,9 @@ impl Draft {
         stat(&self.state, &self.name).is_ok_and(|named| named.is_some_and(|named| named.st_ino == file.st_ino))
     }
 
-    /// Whether the file may be written again: steps 1 to 4.
+    /// Whether the file, whose object was [evicted](State::Evicted), may be written again: steps 2 to 4.
     pub(super) fn claim(&mut self) -> bool {
-        self.state() == State::Evicted && self.write_header(&[0; LENGTH]).is_ok() && nobody_else_has(&self.file)
+        self.write_header(&[0; LENGTH]).is_ok() && nobody_else_has(&self.file)
     }
 
     #[expect(unsafe_code, reason = "writing to a map")]
