@@ -159,9 +159,12 @@ fn with_digits<T>(checksum: u64, f: impl FnOnce(&str) -> T) -> T {
 }
 
 fn parse_checksum(checksum: &Bound<'_, PyAny>) -> Option<u64> {
-    let text = checksum.cast::<PyString>().ok()?.to_str().ok()?;
-    let usual = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    usual.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+    let digits: &[u8; 16] = checksum.cast::<PyString>().ok()?.to_str().ok()?.as_bytes().try_into().ok()?;
+    digits.iter().try_fold(0, |sum: u64, digit| match digit {
+        b'0'..=b'9' => Some(sum << 4 | u64::from(digit - b'0')),
+        b'a'..=b'f' => Some(sum << 4 | u64::from(digit - b'a' + 10)),
+        _ => None,
+    })
 }
 
 /// For a key of ours that belongs to no connector here.

@@ -96,6 +96,15 @@ BUFFERS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.parametrize('size', [(4 << 20) - 1, 4 << 20, (36 << 20) + 7])
+def test_bytes_in_huge_pages_are_whole(tmp_path: pathlib.Path, size: int) -> None:
+    expected = random.Random(size).randbytes(size)
+    with build('file', tmp_path) as files:
+        key = files.put(bytearray(expected))
+        assert files.get(key) == expected
+        assert files.get_batch([key, key]) == [expected, expected]
+
+
 @pytest.mark.parametrize('name', BUFFERS)
 def test_every_buffer_comes_back_as_its_bytes(connector: Any, name: str) -> None:
     given = BUFFERS[name]()

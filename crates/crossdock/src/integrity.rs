@@ -50,8 +50,7 @@ impl ObjectKey {
     /// `Corrupt`.
     pub fn verify(&self, bytes: &[u8], integrity: Integrity) -> Result<()> {
         self.verify_size(bytes.len() as u64)?;
-        let expected = self.size.and(self.checksum).filter(|_| integrity == Integrity::Checksum);
-        match expected.map(|expected| (expected, checksum(bytes))) {
+        match self.expected(integrity).map(|expected| (expected, checksum(bytes))) {
             Some((expected, found)) if expected != found => Err(Error::new(
                 ErrorKind::Corrupt,
                 format!(
@@ -62,6 +61,17 @@ impl ObjectKey {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether bytes that [`verify`](Self::verify) accepts are the object's, wherever they were found.
+    #[cfg(feature = "file")]
+    pub(crate) fn proves(&self, integrity: Integrity) -> bool {
+        self.expected(integrity).is_some()
+    }
+
+    /// The checksum to compare with.
+    fn expected(&self, integrity: Integrity) -> Option<u64> {
+        self.size.and(self.checksum).filter(|_| integrity == Integrity::Checksum)
     }
 
     /// For a `set`: refuses bytes that are not those of the object that the key was made for.

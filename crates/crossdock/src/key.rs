@@ -108,7 +108,8 @@ impl From<&str> for ObjectId {
 
 /// `Uuid::try_parse` also takes upper case, braces and no hyphens: other texts, so other ids.
 fn is_usual_form(text: &str) -> bool {
-    text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase())
+    // To the end in any case: that is done many bytes at a time.
+    text.len() == 36 && !text.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase())
 }
 
 impl fmt::Display for ObjectId {

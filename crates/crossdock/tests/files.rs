@@ -57,7 +57,7 @@ fn objects_of_every_size_are_whole_private_and_marked() {
         assert!(files.exists(&key).unwrap());
         fs::remove_file(dir.path().join(format!("{}.ready", id(&key)))).unwrap();
         assert!(!files.exists(&key).unwrap());
-        assert_eq!(files.get_bytes(&key).unwrap(), None, "without its marker it is no object");
+        assert_eq!(files.get_bytes(&bare(&id(&key))).unwrap(), None, "without its marker it is no object");
     }
 }
 
@@ -434,6 +434,31 @@ fn an_object_exists_only_if_its_file_and_its_marker_do() {
     assert_eq!(files.get_bytes(&key).unwrap(), None);
     fs::create_dir(&path).unwrap();
     assert!(!files.exists(&key).unwrap(), "a directory is no object");
+}
+
+/// What is left where somebody was killed between the marker and the file of an object that he evicted, or set.
+#[test]
+fn without_its_marker_an_object_is_had_only_with_a_key_that_proves_it() {
+    let dir = temp();
+    let files = open(&dir);
+    let key = files.put_bytes("object").unwrap();
+    let (path, marker) = (dir.path().join(id(&key)), dir.path().join(format!("{}.ready", id(&key))));
+    fs::remove_file(marker).unwrap();
+    let Key::Object(sealed) = &key else { panic!("{key} is not a file's key") };
+    let sized: Key = ObjectKey { checksum: None, ..sealed.clone() }.into();
+    let unchecked = GetOptions::default().integrity(Integrity::Size);
+    for (key, options) in [(&sized, &GetOptions::default()), (&key, &unchecked), (&key, &GetOptions::view())] {
+        assert_eq!(files.get(key, options).unwrap(), None, "{key}, {options:?}");
+    }
+    assert_eq!(files.get_bytes(&key).unwrap().as_deref(), Some(&b"object"[..]));
+    for changed in ["0bject", "objec", "object!", ""] {
+        fs::write(&path, changed).unwrap();
+        assert_eq!(files.get_bytes(&key).unwrap(), None, "{changed:?}");
+        let memory = files.get_into(&key, &GetOptions::default(), |size| Ok(Box::new_uninit_slice(size)));
+        assert!(memory.unwrap().is_none(), "{changed:?}");
+    }
+    files.evict(&key).unwrap();
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]

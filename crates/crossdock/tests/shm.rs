@@ -41,6 +41,7 @@ fn main() {
         trial("but not while somebody has a view", not_while_somebody_has_a_view),
         trial("nor while a forked child has one", nor_while_a_forked_child_has_one),
         trial("sizes may differ", sizes_may_differ),
+        trial("what is larger than the caches is whole", what_is_larger_than_the_caches_is_whole),
         trial("a child has nothing of its parent", a_child_has_nothing_of_its_parent),
         trial("names that somebody removed", names_that_somebody_removed),
         trial("what is kept is bounded", what_is_kept_is_bounded),
@@ -278,6 +279,24 @@ fn sizes_may_differ() -> Outcome {
         assert_eq!((file.ino(), file.len()), (first, size as u64 + 64), "size {size}");
         assert!(file.blocks() * 512 >= file.len(), "no hole");
         assert!(get(&shm, &key) == Some(object));
+    }
+    Ok(())
+}
+
+fn what_is_larger_than_the_caches_is_whole() -> Outcome {
+    let place = Place::new();
+    let shm = place.open();
+    let first = shm.put_bytes(pattern(0, 33 << 20))?;
+    let file = inode(&place.file_of(&first));
+    shm.evict(&first)?;
+    // In several parts, whose ends are nowhere in particular.
+    for size in [(32_usize << 20) + 5, (40 << 20) + 23, 32 << 20] {
+        // No part is like another.
+        let object: Bytes = (0..size).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();
+        let key = shm.put_bytes(object.clone())?;
+        assert_eq!(inode(&place.file_of(&key)), file, "size {size}");
+        assert!(get(&shm, &key) == Some(object), "size {size}");
+        shm.evict(&key)?;
     }
     Ok(())
 }

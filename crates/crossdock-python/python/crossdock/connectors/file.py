@@ -31,7 +31,8 @@ class FileConnector(StoredBase[FileKey], Managed):
 
     An object is a file whose name is a UUID, and exists once an empty marker beside it does (`<uuid>.ready`): what
     ProxyStore's `FileConnector` writes and reads, so both may work on one directory at the same time. Files are private
-    (mode 0600), appear whole or not at all, and are checked against the size and checksum in their keys.
+    (mode 0600), appear whole or not at all, and are checked against the size and checksum in their keys. Where these agree,
+    `get` does not ask for the marker.
 
     Args:
         store_dir: The directory; made where it is missing. It may hold references such as `${env:SCRATCH}`, which are

@@ -30,13 +30,9 @@ impl FileName {
     /// # Errors
     /// `InvalidKey` unless the id is one plain file name.
     pub(super) fn of(id: &ObjectId) -> Result<Self> {
+        let is_uuid = id.as_uuid().is_some();
         id.with_str(|text| {
-            let refused = text.is_empty()
-                || text.len() + MARKER.len() > MAX_NAME
-                || text.starts_with('.')
-                || text.ends_with(MARKER)
-                || text.contains(['/', '\0']);
-            if refused {
+            if !is_uuid && is_no_name(text) {
                 let shown: String = text.chars().take(80).collect();
                 let message = format!(
                     "{shown:?} cannot be the key of a file: it must be one file name that does not begin with a dot; \
@@ -44,7 +40,7 @@ impl FileName {
                 );
                 return Err(Error::new(ErrorKind::InvalidKey, message));
             }
-            Ok(Self { marker: [text, MARKER].concat(), is_uuid: id.as_uuid().is_some() })
+            Ok(Self { marker: [text, MARKER].concat(), is_uuid })
         })
     }
 
@@ -59,6 +55,15 @@ impl FileName {
     pub(super) fn marker(&self) -> &str {
         &self.marker
     }
+}
+
+/// Whether a text cannot be the name of an object's file.
+fn is_no_name(text: &str) -> bool {
+    text.is_empty()
+        || text.len() + MARKER.len() > MAX_NAME
+        || text.starts_with('.')
+        || text.ends_with(MARKER)
+        || text.contains(['/', '\0'])
 }
 
 /// A directory that is open, and which one it is.

@@ -35,7 +35,8 @@ const PART: usize = 8 << 20;
 /// An object is a file whose name is a UUID, and exists once an empty marker beside it does (`<uuid>.ready`): exactly
 /// what ProxyStore's `FileConnector` writes and reads, so both may work on one directory at the same time. Unlike
 /// there, files are private (mode 0600, directories 0700), published whole, checked against size and checksum when they
-/// are read, and no key reaches anything outside the directory.
+/// are read, and no key reaches anything outside the directory. Reading with a key that has a checksum asks for the marker
+/// only where the bytes are not those of the key.
 ///
 /// - `durability = "host"`: file and directory are on the disk when `put` returns.
 /// - [`GetOptions::view`]: the object is a memory map. Nothing that crossdock publishes is ever truncated or changed; if

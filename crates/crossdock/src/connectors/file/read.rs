@@ -20,15 +20,16 @@ use crate::posix::map;
 /// The object, or `None`. Bytes are handed out only after they were checked.
 pub(super) fn read(directory: &Directory, key: &ObjectKey, view: bool, integrity: Integrity) -> Result<Option<Bytes>> {
     let name = FileName::of(&key.id)?;
-    let Some((file, size)) = find(directory, &name)? else { return Ok(None) };
-    key.verify_size(size)?;
-    let object = if view {
-        map(&file, size).map_err(|cause| unreadable(directory, name.object(), cause))?
-    } else {
-        copy(directory, &name, &file, size)?
-    };
-    key.verify(&object, integrity)?;
-    Ok(Some(object))
+    find(directory, &name, key.proves(integrity), |file, size| {
+        key.verify_size(size)?;
+        let object = if view {
+            map(file, size).map_err(|cause| unreadable(directory, name.object(), cause))?
+        } else {
+            copy(directory, &name, file, size)?
+        };
+        key.verify(&object, integrity)?;
+        Ok(object)
+    })
 }
 
 /// The object, read into memory of the caller's, which is filled whole.
@@ -40,18 +41,19 @@ pub(super) fn read_into<M: AsMut<[MaybeUninit<u8>]>>(
     allocate: impl FnOnce(usize) -> Result<M>,
 ) -> Result<Option<M>> {
     let name = FileName::of(&key.id)?;
-    let Some((file, size)) = find(directory, &name)? else { return Ok(None) };
-    key.verify_size(size)?;
-    let size = in_memory(directory, &name, size)?;
-    let mut memory = allocate(size)?;
-    let part = memory.as_mut().get_mut(..size).ok_or_else(|| Error::too_little_memory(size))?;
-    if fill(directory, &name, &file, part)? < size {
-        let message = format!("{} became shorter while it was read; read it again", directory.shown(name.object()));
-        return Err(Error::new(ErrorKind::Corrupt, message));
-    }
-    // SAFETY: `fill` has written `size` bytes, which is the length of `part`.
-    key.verify(unsafe { part.assume_init_ref() }, integrity)?;
-    Ok(Some(memory))
+    find(directory, &name, key.proves(integrity), |file, size| {
+        key.verify_size(size)?;
+        let size = in_memory(directory, &name, size)?;
+        let mut memory = allocate(size)?;
+        let part = memory.as_mut().get_mut(..size).ok_or_else(|| Error::too_little_memory(size))?;
+        if fill(directory, &name, file, part)? < size {
+            let message = format!("{} became shorter while it was read; read it again", directory.shown(name.object()));
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        // SAFETY: `fill` has written `size` bytes, which is the length of `part`.
+        key.verify(unsafe { part.assume_init_ref() }, integrity)?;
+        Ok(memory)
+    })
 }
 
 /// Whether the object is there.
@@ -89,17 +91,33 @@ pub(super) fn require_same(
     Ok(Some(file))
 }
 
-/// Opens the file, asks for the marker, and looks at the file's size only then: whoever removed the marker in between
-/// has evicted the object, and whoever set it had written all of the file before.
-fn find(directory: &Directory, name: &FileName) -> Result<Option<(OwnedFd, u64)>> {
-    look_twice(directory, |dir| {
+/// Reads an object, if there is one: opens its file, asks for its marker, and only then looks at the file. Whoever removed
+/// the marker in between has evicted the object, and whoever set it had written all of the file before.
+///
+/// Where the key proves the bytes, `read` finds out whether they are the object's, and the marker, a fifth of a small get,
+/// is asked for only if they are not. So an object is still had from its file while somebody evicts it, or sets it.
+fn find<T>(
+    directory: &Directory,
+    name: &FileName,
+    is_proven: bool,
+    read: impl FnOnce(&OwnedFd, u64) -> Result<T>,
+) -> Result<Option<T>> {
+    let found = look_twice(directory, |dir| {
         let Some(file) = open(directory, dir, name)? else { return Ok(None) };
-        if !is_marked(directory, dir, name)? {
+        if !is_proven && !is_marked(directory, dir, name)? {
             return Ok(None);
         }
-        let size = size_of_regular(directory, name, &file)?;
-        Ok(Some((file, size)))
-    })
+        Ok(Some(file))
+    })?;
+    let Some(file) = found else { return Ok(None) };
+    match size_of_regular(directory, name, &file).and_then(|size| read(&file, size)) {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if is_proven && error.kind() == ErrorKind::Corrupt => {
+            let marked = look_twice(directory, |dir| Ok(is_marked(directory, dir, name)?.then_some(())))?;
+            marked.map_or(Ok(None), |()| Err(error))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What is missing may only be missing in what this process remembers of the directory.
@@ -173,7 +191,10 @@ fn in_memory(directory: &Directory, name: &FileName, size: u64) -> Result<usize>
 fn fill(directory: &Directory, name: &FileName, file: &OwnedFd, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let mut filled = 0;
     while filled < memory.len() {
-        interrupt::check()?;
+        // What is read at once is not given up: asking costs more than its checksum.
+        if memory.len() > PART {
+            interrupt::check()?;
+        }
         let end = memory.len().min(filled + PART);
         match rustix::io::read(file, &mut memory[filled..end]) {
             Ok(([], _)) => break,

@@ -34,6 +34,10 @@ use crate::posix::{remove, stat};
 /// How much is written at a time, in bytes: in between, a call can be interrupted.
 const PART: usize = 8 << 20;
 
+/// From this size on, in bytes, an object is written past the processor's caches: it would not stay in them, and each line of
+/// the target would be read first.
+const PAST_CACHES: usize = 32 << 20;
+
 /// Why nothing was written.
 pub(super) enum Failure {
     /// A system call failed, while doing that.
@@ -103,6 +107,7 @@ impl Draft {
         self.size
     }
 
+    /// Step 1 is that it is evicted.
     pub(super) fn state(&self) -> State {
         match fstat(&self.file) {
             Ok(file) if file.st_nlink > 1 => State::Live,
@@ -116,9 +121,9 @@ impl Draft {
         stat(&self.state, &self.name).is_ok_and(|named| named.is_some_and(|named| named.st_ino == file.st_ino))
     }
 
-    /// Whether the file may be written again: steps 1 to 4.
+    /// Whether the file, whose object was [evicted](State::Evicted), may be written again: steps 2 to 4.
     pub(super) fn claim(&mut self) -> bool {
-        self.state() == State::Evicted && self.write_header(&[0; LENGTH]).is_ok() && nobody_else_has(&self.file)
+        self.write_header(&[0; LENGTH]).is_ok() && nobody_else_has(&self.file)
     }
 
     #[expect(unsafe_code, reason = "writing to a map")]
@@ -152,7 +157,15 @@ impl Draft {
             // them reserved. It is ours alone but for its header: nobody else has the file open or mapped (`claim`), and who
             // opens it later looks no further than the header. `part` is in other memory, as views of the file are maps that
             // `claim` would have noticed.
-            unsafe { start.add(LENGTH + index * PART).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            // A map begins with a page, so that this is aligned as `LENGTH` and `PART` are.
+            unsafe {
+                let target = start.add(LENGTH + index * PART);
+                if object.len() < PAST_CACHES {
+                    target.copy_from_nonoverlapping(part.as_ptr(), part.len());
+                } else {
+                    copy_past_caches(part, target);
+                }
+            }
         }
         Ok(true)
     }
@@ -205,6 +218,37 @@ pub(super) fn write_named(open: &Open, name: &Name, header: &Header, object: &[u
     write_all(&file, 0, &header.to_bytes(), object).inspect_err(|_| {
         let (Ok(_) | Err(_)) = remove(&open.fd, name.as_str());
     })
+}
+
+/// Copies without a detour through the caches.
+///
+/// # Safety
+/// At `to`, which is aligned to 16 bytes, there is room for as many bytes as `from` has, in other memory, which nobody else
+/// looks at.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "stores that the standard library does not have")]
+unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    const WORD: usize = size_of::<__m128i>();
+    let (words, rest) = from.as_chunks::<WORD>();
+    // SAFETY: every word and the rest go to their places in the target, which is as the caller promises. The fence lets nobody
+    // see what is written later, the header above all, before these stores.
+    unsafe {
+        for (index, word) in words.iter().enumerate() {
+            _mm_stream_si128(to.add(index * WORD).cast(), _mm_loadu_si128(word.as_ptr().cast()));
+        }
+        _mm_sfence();
+        to.add(words.len() * WORD).copy_from_nonoverlapping(rest.as_ptr(), rest.len());
+    }
+}
+
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+#[expect(unsafe_code, reason = "a copy to a pointer")]
+unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
+    // SAFETY: as the caller promises.
+    unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
 }
 
 /// Writes both, one behind the other, from `offset` on.

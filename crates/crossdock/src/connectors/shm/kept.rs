@@ -63,11 +63,10 @@ impl Kept {
             let index = files.list.iter().position(fits)?;
             let mut draft = files.take(index)?;
             drop(files);
-            if draft.claim() {
-                return Some(draft);
-            }
-            if draft.state() != State::Lost {
-                self.files().push(draft);
+            match draft.state() {
+                State::Evicted if draft.claim() => return Some(draft),
+                State::Evicted | State::Live => self.files().push(draft),
+                State::Lost => {}
             }
         }
         None
