@@ -41,6 +41,7 @@ fn main() {
         trial("killed producers", killed_producers),
         trial("room that another process makes", room_that_another_process_makes),
         trial("a child's objects are its own", a_childs_objects_are_its_own),
+        trial("a fork in the middle of a get", a_fork_in_the_middle_of_a_get),
         trial("memory is given back", memory_is_given_back),
         trial("nothing is kept where nothing may be", nothing_is_kept_where_nothing_may_be),
         trial("a maker that closes", a_maker_that_closes),
@@ -372,6 +373,36 @@ fn a_childs_objects_are_its_own() -> Outcome {
     Ok(())
 }
 
+/// The memory for an object may come from code that forks: the child goes on with the get.
+fn a_fork_in_the_middle_of_a_get() -> Outcome {
+    let place = Place::new();
+    let shm = place.open();
+    let keys: Vec<Key> = (0..50).map(|seed| shm.put_bytes(object(seed, 1_000)).unwrap()).collect();
+    let mut child = 0;
+    let found = shm.get_into(&keys[7], &GetOptions::default(), |size| {
+        child = start_child(|| {
+            let late = place.open();
+            get(&late, &keys[8]).is_some() && late.put_bytes("own").is_ok() && get(&shm, &keys[9]).is_some()
+        });
+        Ok(vec![std::mem::MaybeUninit::<u8>::new(0); size])
+    })?;
+    assert_eq!((end_of(child), found.map(|found| found.len())), (0, Some(1_000)));
+    // And here the child comes back from the call.
+    let parent = std::process::id();
+    let found = shm.get_into(&keys[7], &GetOptions::default(), |size| {
+        // SAFETY: no other thread holds a lock; the child ends below.
+        child = unsafe { libc::fork() };
+        Ok(vec![std::mem::MaybeUninit::<u8>::new(0); size])
+    });
+    if std::process::id() != parent {
+        let is_well = found.is_ok_and(|found| found.is_some()) && get(&shm, &keys[8]).is_some();
+        // SAFETY: nothing is needed for it.
+        unsafe { libc::_exit(i32::from(!is_well)) };
+    }
+    assert_eq!(end_of(child), 0);
+    Ok(())
+}
+
 fn memory_is_given_back() -> Outcome {
     let place = Place::new();
     let shm = ShmConnector::open(&place.options().recycle_bytes(4 << 20))?;
@@ -565,7 +596,7 @@ fn slabs_that_somebody_changed() -> Outcome {
     assert!(get(&place.open(), &key).is_some());
     // A word of the table that says more than there is.
     let mut too_large = whole;
-    too_large[4096..4100].copy_from_slice(&(200_000_u32 << 2 | 2).to_le_bytes());
+    too_large[512..516].copy_from_slice(&(200_000_u32 << 2 | 2).to_le_bytes());
     fs::write(&slab, &too_large)?;
     let sized: Key = ObjectKey { size: Some(100), ..key.as_object()?.clone() }.into();
     assert_eq!(place.open().get_bytes(&sized).unwrap_err().kind(), ErrorKind::Corrupt);

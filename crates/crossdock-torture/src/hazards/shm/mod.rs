@@ -20,7 +20,7 @@ pub(crate) use views::hold;
 /// What stands in front of an object's bytes in a file of its own.
 const HEADER: usize = 64;
 /// Where the table of a slab begins.
-const TABLE: usize = 4096;
+const TABLE: usize = 512;
 /// Up to this size, in bytes, objects are in slabs, and copied when they are read; larger ones are mapped.
 const SMALL: usize = 128 << 10;
 

@@ -212,7 +212,10 @@ impl ShmConnector {
 
     /// Does something with the slabs that are mapped.
     fn small<T>(&self, work: impl FnOnce(Reader<'_>) -> T) -> T {
-        work(Reader { directory: &self.directory, maps: &self.maps() })
+        match self.maps.peek().as_deref() {
+            Some(maps) => work(Reader { directory: &self.directory, maps }),
+            None => work(Reader { directory: &self.directory, maps: &self.maps() }),
+        }
     }
 
     /// Where the object is, if that is in a slab of this memory.

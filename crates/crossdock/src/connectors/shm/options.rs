@@ -89,7 +89,7 @@ impl ShmOptions {
     ///
     /// The files that small objects share are counted apart: a put gives empty ones back while all of them take more
     /// than a quarter of this, and none is made that would be larger. A process that reads small objects keeps up to 256 of these
-    /// files mapped, of 64 KiB to some more than 1 MiB each; their memory may stay taken until it maps another one.
+    /// files mapped, each of 8 KiB to some more than 1 MiB; their memory may stay taken until it maps another one.
     #[must_use]
     pub fn recycle_bytes(mut self, bytes: u64) -> Self {
         self.recycle_bytes = Some(bytes);

@@ -1,4 +1,4 @@
-//! What is where in a slab, and what is in its words. All of them are little-endian numbers of 64 bits.
+//! What is where in a slab, and what is in its words. All of them are numbers of 64 bits, as the machine has them.
 //!
 //! | at | what |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | 64 | 1 if it is retired |
 //! | 128 | 1 if its maker has left it |
 //! | 192 | how many are reading from slots |
-//! | 4096 | the table: a word for each slot |
+//! | 512 | the table: a word for each slot |
 //! | from the next page on | the slots |
 //!
 //! A word of the table: 2 bits for the status, 18 for the size, from bit 32 on the generation.
@@ -25,20 +25,22 @@ pub(super) const SLOTS: usize = 4;
 pub(super) const RETIRED: usize = 8;
 pub(super) const LEFT: usize = 16;
 pub(super) const READERS: usize = 24;
-pub(super) const TABLE: usize = PAGE / WORD;
+pub(super) const TABLE: usize = 512 / WORD;
 
 pub(super) const WORD: usize = 8;
-pub(super) const PAGE: usize = 4096;
+const PAGE: usize = 4096;
 
 /// The sizes of slots, in bytes. Where a file would take a page, they may be far apart.
 pub(super) const CLASSES: [usize; 9] = [64, 256, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 /// The largest object in a slab, in bytes.
 pub(in super::super) const LARGEST: usize = 128 << 10;
-/// The slots of a class's first slab take so many bytes, or those of so many slots.
-const FIRST: usize = 64 << 10;
-const FIRST_SLOTS: usize = 4;
+/// The slots of a class's first slab take so many bytes, or there is one: a process that puts one object takes little more than
+/// that.
+const FIRST: usize = 4 << 10;
 /// Each further one is twice as large, up to so many bytes.
 const MOST: usize = 1 << 20;
+/// How often a class's slabs are doubled at most.
+pub(super) const DOUBLINGS: usize = (MOST / FIRST).trailing_zeros() as usize;
 /// More slots than any slab has.
 const MOST_SLOTS: usize = MOST / 64 + 1;
 
@@ -57,7 +59,7 @@ pub(super) struct Shape {
 impl Shape {
     /// Of the next slab where there are so many of that size of slots.
     pub(super) fn next(slot_size: usize, slabs: usize) -> Self {
-        let bytes = (FIRST << slabs.min(8)).clamp(FIRST_SLOTS * slot_size, MOST);
+        let bytes = (FIRST << slabs.min(DOUBLINGS)).clamp(slot_size, MOST);
         Self { slot_size, slots: bytes / slot_size }
     }
 
@@ -69,7 +71,7 @@ impl Shape {
 
     /// Where the slots begin, in bytes.
     pub(super) fn start(self) -> usize {
-        (PAGE + self.slots * WORD).next_multiple_of(PAGE)
+        ((TABLE + self.slots) * WORD).next_multiple_of(PAGE)
     }
 
     /// The bytes of the file.
@@ -184,7 +186,7 @@ mod tests {
     #[test]
     fn nothing_lies_over_anything_else() {
         for shape in shapes() {
-            assert!(shape.slots >= FIRST_SLOTS && shape.slots < MOST_SLOTS);
+            assert!(shape.slots >= 1 && shape.slots < MOST_SLOTS);
             assert!(TABLE > READERS && shape.start() >= (TABLE + shape.slots) * WORD);
             assert_eq!(shape.file_size(), shape.start() + shape.slots * shape.slot_size);
             assert_eq!(Shape::from_words(shape.slot_size as u64, shape.slots as u64), Some(shape));
@@ -200,7 +202,7 @@ mod tests {
         for shape in shapes() {
             let last = shape.generations(1 << TURN_BITS) - 1;
             for generation in [0, 1, last] {
-                for slot in [0, 1, shape.slots - 1] {
+                for slot in [0, shape.slots / 2, shape.slots - 1] {
                     let turn = shape.turn(slot, generation);
                     assert!(turn >> TURN_BITS == 0 && shape.slot_of(turn) == (slot, generation));
                     assert!(

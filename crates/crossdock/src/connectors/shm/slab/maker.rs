@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::name::{SLAB_BITS, Spot, TURN_BITS};
-use super::layout::{CLASSES, Shape, class_of};
+use super::layout::{CLASSES, DOUBLINGS, Shape, class_of};
 use super::map::Map;
 use super::maps::Maps;
 
@@ -132,7 +132,7 @@ impl Slabs {
             self.forget(class, &map);
         }
         // As large as may be kept.
-        let mut shapes = (0..=class.slabs.len().min(8)).rev().map(|slabs| Shape::next(slot_size, slabs));
+        let mut shapes = (0..=class.slabs.len().min(DOUBLINGS)).rev().map(|slabs| Shape::next(slot_size, slabs));
         let map = self.make(shapes.find(|shape| shape.file_size() as u64 <= self.bound)?)?;
         class.free = map.free_turns(self.limits.turns);
         class.free.reverse();

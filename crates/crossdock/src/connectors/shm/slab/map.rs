@@ -44,7 +44,7 @@ pub(in super::super) struct Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // In a child something else may be at its place.
-        if self.process == process::token() {
+        if self.is_ours() {
             // SAFETY: nothing uses it after this.
             #[expect(unsafe_code, reason = "dropping what is dropped once")]
             unsafe {
@@ -109,7 +109,7 @@ impl Map {
         let is_whole = rustix::io::pread(&file, &mut header, 0)? == header.len();
         let (words, _) = header.as_chunks::<WORD>();
         let [magic, of, at, slot_size, slots] = [0, MAKER, NUMBER, SLOT_SIZE, SLOTS]
-            .map(|field| words.get(field).map_or(0, |word| u64::from_le_bytes(*word)));
+            .map(|field| words.get(field).map_or(0, |word| u64::from_ne_bytes(*word)));
         let is_this = is_whole && (magic, of, at) == (MAGIC, maker, number.into());
         let shape = Shape::from_words(slot_size, slots).filter(|_| is_this).ok_or(Defect::NoSlab)?;
         // A hole could be a bus error.
@@ -133,11 +133,16 @@ impl Map {
         Ok(Self { memory: ManuallyDrop::new(memory), process: process::token(), maker, number, shape, inode })
     }
 
+    /// Whether this process has it mapped, rather than one that it was forked from.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process == process::token()
+    }
+
     #[expect(unsafe_code, reason = "looking at a map as words")]
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the map is of this process (`PerProcess`; no call goes on in a forked child with one that it had before), stays as
-        // long as `self`, begins at a page, and its file has no holes and is not made shorter by crossdock. Whatever other
-        // processes do with it, they do with atomic words as well.
+        // SAFETY: the map is of this process (`PerProcess`, and `Maps` looks at `is_ours`, as the caller's code may fork in the middle
+        // of a get), stays as long as `self`, begins at a page, and its file has no holes that are looked at and is not made
+        // shorter by crossdock. Whatever other processes do with it, they do with atomic words as well.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.memory.len() / WORD) }
     }
 

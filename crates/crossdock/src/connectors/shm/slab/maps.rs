@@ -33,8 +33,9 @@ impl Maps {
     }
 
     pub(super) fn find(&self, maker: u64, number: u16) -> Option<Guard<Option<Arc<Map>>>> {
-        let is_it =
-            |map: &Guard<Option<Arc<Map>>>| map.as_ref().is_some_and(|map| map.maker == maker && map.number == number);
+        let is_it = |map: &Guard<Option<Arc<Map>>>| {
+            map.as_ref().is_some_and(|map| map.maker == maker && map.number == number && map.is_ours())
+        };
         self.set(maker, number).iter().map(ArcSwapOption::load).find(is_it)
     }
 
@@ -42,7 +43,7 @@ impl Maps {
     /// by nothing else.
     pub(super) fn keep(&self, map: &Arc<Map>) {
         for place in &self.maps {
-            if place.load().as_ref().is_some_and(|map| map.is_retired()) {
+            if place.load().as_ref().is_some_and(|map| !map.is_ours() || map.is_retired()) {
                 place.store(None);
             }
         }
