@@ -66,7 +66,7 @@ impl ObjectId {
         noise.iter().enumerate().map(id).collect()
     }
 
-    #[cfg(feature = "local")]
+    #[cfg(any(feature = "local", feature = "shm"))]
     pub(crate) fn from_uuid(uuid: Uuid) -> Self {
         Self(Id::Uuid(uuid))
     }

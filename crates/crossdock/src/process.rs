@@ -139,6 +139,13 @@ impl<T> PerProcess<T> {
         self.value.load_full()
     }
 
+    /// The same for a moment, and without counting it.
+    #[cfg(feature = "shm")]
+    pub(crate) fn peek(&self) -> arc_swap::Guard<Option<Arc<T>>> {
+        self.forget_what_was_inherited();
+        self.value.load()
+    }
+
     pub(crate) fn store(&self, value: Arc<T>) {
         self.forget_what_was_inherited();
         self.value.store(Some(value));

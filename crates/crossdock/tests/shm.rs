@@ -4,6 +4,8 @@
 
 #[path = "common/children.rs"]
 mod children;
+#[path = "common/memory.rs"]
+mod memory;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -17,6 +19,7 @@ use crossdock::{
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use children::{end_of, in_a_child, start_child};
+use memory::{Place, get, id_of, names};
 
 type Outcome = Result<(), Failed>;
 
@@ -62,45 +65,8 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// A directory of its own in memory.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir_in("/dev/shm").unwrap())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.0.path().join("objects")
-    }
-
-    fn options(&self) -> ShmOptions {
-        ShmOptions::in_dir(self.dir())
-    }
-
-    fn open(&self) -> ShmConnector {
-        ShmConnector::open(&self.options()).unwrap()
-    }
-
-    fn file_of(&self, key: &Key) -> PathBuf {
-        self.dir().join(id_of(key))
-    }
-
-    /// What is below the directory of state.
-    fn state(&self) -> Vec<String> {
-        names(&self.dir().join(".crossdock"))
-    }
-}
-
-fn id_of(key: &Key) -> String {
-    key.as_object().unwrap().id.to_string()
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+fn file_of(place: &Place, key: &Key) -> PathBuf {
+    place.dir().join(id_of(key))
 }
 
 fn pattern(seed: usize, size: usize) -> Bytes {
@@ -109,10 +75,6 @@ fn pattern(seed: usize, size: usize) -> Bytes {
 
 fn inode(path: &Path) -> u64 {
     fs::metadata(path).unwrap().ino()
-}
-
-fn get(shm: &ShmConnector, key: &Key) -> Option<Bytes> {
-    shm.get_bytes(key).unwrap()
 }
 
 fn kill(child: i32) {
@@ -126,10 +88,9 @@ fn files_and_directories_are_private() -> Outcome {
     let shm = place.open();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&place.dir()), 0o700);
-    for size in [10, LARGE] {
-        let key = shm.put_bytes(pattern(1, size))?;
-        assert_eq!(mode(&place.file_of(&key)), 0o600);
-    }
+    shm.put_bytes("in a slab")?;
+    let key = shm.put_bytes(pattern(1, LARGE))?;
+    assert_eq!(mode(&file_of(&place, &key)), 0o600);
     let state = place.dir().join(".crossdock");
     assert_eq!(mode(&state), 0o700);
     assert!(place.state().iter().all(|name| mode(&state.join(name)) == 0o600));
@@ -165,8 +126,8 @@ fn links_and_open_directories_are_refused() -> Outcome {
     fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o755))?;
     let shm = place.open();
     // A link in the place of an object leads nowhere.
-    let key = shm.put_bytes("object")?;
-    let (file, elsewhere) = (place.file_of(&key), place.0.path().join("elsewhere"));
+    let key = shm.put_bytes(pattern(1, LARGE))?;
+    let (file, elsewhere) = (file_of(&place, &key), place.0.path().join("elsewhere"));
     fs::rename(&file, &elsewhere)?;
     symlink(&elsewhere, &file)?;
     assert_eq!(shm.get_bytes(&key).unwrap_err().kind(), ErrorKind::InvalidKey);
@@ -180,7 +141,7 @@ fn those_of_others_are_refused() -> Outcome {
     let place = Place::new();
     let shm = place.open();
     let key = shm.put_bytes(pattern(1, LARGE))?;
-    chown(place.file_of(&key), Some(STRANGER), None)?;
+    chown(file_of(&place, &key), Some(STRANGER), None)?;
     assert_eq!(shm.get_bytes(&key).unwrap_err().kind(), ErrorKind::InvalidKey);
     chown(place.dir(), Some(STRANGER), None)?;
     assert!(refused(&place.options()).contains("12345"));
@@ -190,7 +151,7 @@ fn those_of_others_are_refused() -> Outcome {
 /// Puts an object, and says which file it is in.
 fn put(place: &Place, shm: &ShmConnector, seed: usize) -> (Key, u64) {
     let key = shm.put_bytes(pattern(seed, LARGE)).unwrap();
-    let inode = inode(&place.file_of(&key));
+    let inode = inode(&file_of(place, &key));
     (key, inode)
 }
 
@@ -268,14 +229,14 @@ fn sizes_may_differ() -> Outcome {
     let place = Place::new();
     let shm = place.open();
     let mut key = put(&place, &shm, 0).0;
-    let first = inode(&place.file_of(&key));
+    let first = inode(&file_of(&place, &key));
     for (round, size) in
         [LARGE - 1, LARGE * 2 / 3, LARGE, LARGE + 5_000, LARGE * 3 / 2, LARGE * 4 / 5, LARGE].into_iter().enumerate()
     {
         shm.evict(&key)?;
         let object = pattern(round, size);
         key = shm.put_bytes(object.clone())?;
-        let file = fs::metadata(place.file_of(&key))?;
+        let file = fs::metadata(file_of(&place, &key))?;
         assert_eq!((file.ino(), file.len()), (first, size as u64 + 64), "size {size}");
         assert!(file.blocks() * 512 >= file.len(), "no hole");
         assert!(get(&shm, &key) == Some(object));
@@ -435,7 +396,8 @@ fn a_living_process_is_left_alone() -> Outcome {
 fn parts_of_objects_are_collected() -> Outcome {
     let place = Place::new();
     place.open();
-    let (options, dir) = (place.options(), place.dir());
+    // Without slabs, which take no memory that is not to be kept.
+    let (options, dir) = (place.options().recycle_bytes(0), place.dir());
     // As if it was killed between opening and writing, and in the middle of writing.
     assert!(in_a_child(|| {
         let shm = ShmConnector::open(&options).unwrap();
@@ -447,12 +409,12 @@ fn parts_of_objects_are_collected() -> Outcome {
         true
     }));
     assert_eq!(names(&place.dir()).len(), 4);
-    let shm = ShmConnector::attach(&place.options())?;
+    let shm = ShmConnector::attach(&options)?;
     assert_eq!((names(&place.dir()).len(), place.state().len()), (2, 0));
     // Where somebody has removed the file of their maker, they must be old.
     let key = shm.put_bytes("whole")?;
     let part = shm.put_bytes("part")?;
-    fs::File::options().write(true).open(place.file_of(&part))?.set_len(66)?;
+    fs::File::options().write(true).open(file_of(&place, &part))?.set_len(66)?;
     for name in place.state() {
         fs::remove_file(place.dir().join(".crossdock").join(name))?;
     }
@@ -489,11 +451,12 @@ fn keys_of_other_places_are_refused() -> Outcome {
 
 fn what_was_changed_is_refused() -> Outcome {
     let place = Place::new();
-    let shm = place.open();
+    // Both are files.
+    let shm = ShmConnector::open(&place.options().recycle_bytes(0))?;
     for size in [100, LARGE] {
         let key = shm.put_bytes(pattern(1, size))?;
-        let (file, whole) = (place.file_of(&key), fs::read(place.file_of(&key))?);
-        let other = fs::read(place.file_of(&shm.put_bytes(pattern(2, size))?))?;
+        let (file, whole) = (file_of(&place, &key), fs::read(file_of(&place, &key))?);
+        let other = fs::read(file_of(&place, &shm.put_bytes(pattern(2, size))?))?;
         let header = [&[b'?'][..], &whole[1..]].concat();
         for damaged in [
             &whole[..whole.len() - 1],
@@ -518,9 +481,9 @@ fn what_was_changed_is_refused() -> Outcome {
     // Other bytes are noticed where a checksum is asked for.
     let checked = ShmConnector::open(&place.options().integrity(Integrity::Checksum))?;
     let key = checked.put_bytes(pattern(1, LARGE))?;
-    let mut bytes = fs::read(place.file_of(&key))?;
+    let mut bytes = fs::read(file_of(&place, &key))?;
     bytes[5_000] ^= 1;
-    fs::write(place.file_of(&key), bytes)?;
+    fs::write(file_of(&place, &key), bytes)?;
     assert_eq!(checked.get_bytes(&key).unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(checked.get(&key, &GetOptions::view())?.is_some(), "a view is not read");
     Ok(())
@@ -556,7 +519,7 @@ fn clearing_leaves_what_is_foreign() -> Outcome {
     fs::write(place.dir().join("notes"), "mine")?;
     fs::write(place.dir().join(".crossdock/notes"), "mine")?;
     assert!(in_a_child(|| shm.close(&CloseOptions::default()).is_ok()));
-    assert_eq!(names(&place.dir()).len(), 6, "a child was not asked to clear");
+    assert_eq!(names(&place.dir()).len(), 4, "a child was not asked to clear");
     shm.close(&CloseOptions::default())?;
     assert_eq!(names(&place.dir()), [".crossdock", "notes"]);
     let key = other.put_bytes(pattern(3, LARGE))?;

@@ -195,7 +195,9 @@ impl<H: Holdings> Count<H> {
         // Before the objects: who drops a reservation later has published the object, or waits for the lock to subtract it.
         let locks = lock::locked(&self.file, RESERVATIONS);
         let locks = locks.map_err(|cause| self.failed("examine the locks of", cause))?;
-        let is_settled = locks.is_empty() && taken_at >= changed_at.saturating_add(nanoseconds(SETTLED));
+        let is_settled = locks.is_empty()
+            && taken_at >= changed_at.saturating_add(nanoseconds(SETTLED))
+            && self.holdings.shows_changes();
         let mut reserved: HashMap<u64, u64> = locks.iter().map(|span| (span.start, span.length)).collect();
         let (mut used, mut objects) = (0_u64, 0);
         self.holdings.each(&mut |name, size| {

@@ -50,6 +50,9 @@ pub(crate) trait Holdings {
 
     /// Says every object's name, and its bytes.
     fn each(&self, found: &mut dyn FnMut(&str, u64)) -> Result<()>;
+
+    /// Whether an object that appears or disappears changes the directory.
+    fn shows_changes(&self) -> bool;
 }
 
 /// An object that is to be written.

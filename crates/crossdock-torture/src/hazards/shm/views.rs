@@ -3,15 +3,16 @@
 //! A view never shows another object's bytes, and who comes too late finds nothing.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use bytes::Bytes;
 use crossdock::connectors::{ShmConnector, ShmOptions};
 use crossdock::{Connector, ConnectorExt, GetOptions, Key};
 
-use super::{KEPT, Memory};
+use super::{Memory, SMALL, TABLE, names};
 use crate::hazards::{Hazard, Need};
 use crate::object;
 use crate::rng::Rng;
@@ -64,7 +65,7 @@ fn run(run: &mut Run) -> Outcome {
     let mut ask = holder.0.stdin.take().ok_or("no pipe")?;
     let mut answers = BufReader::new(holder.0.stdout.take().ok_or("no pipe")?).lines();
     let mut views = Views::new(run.rng(1));
-    let (mut files, mut puts, mut late, mut waiting) = (HashSet::new(), 0_u64, 0_u64, 0_usize);
+    let (mut places, mut puts, mut late, mut waiting) = (HashSet::new(), 0_u64, 0_u64, 0_usize);
     let mut check = |run: &mut Run, answer: Option<std::io::Result<String>>| -> Outcome {
         match answer.ok_or("the holder ended")??.as_str() {
             "whole" => {}
@@ -76,12 +77,11 @@ fn run(run: &mut Run) -> Outcome {
     let mut recycled = 0;
     while recycled < run.count {
         let seed = rng.next();
-        // Mostly mapped, some read.
-        let size = if rng.one_in(3) { KEPT + rng.below(80_000) } else { 132_000 + rng.below(40_000) };
+        // Half of them mapped, the others read from slabs of few slots.
+        let size = if rng.one_in(2) { 3_000 + rng.below(SMALL - 3_000) } else { SMALL + 1_000 + rng.below(40_000) };
         let key = shm.put_bytes(object::make(seed, size))?;
         puts += 1;
-        let inode = std::fs::metadata(memory.dir().join(key.as_object()?.id.to_string()))?.ino();
-        if !files.insert(inode) {
+        if !places.insert(place_of(&memory.dir(), &key)?) {
             recycled += 1;
             run.did(1);
         }
@@ -103,8 +103,24 @@ fn run(run: &mut Run) -> Outcome {
         check(run, answers.next())?;
     }
     run.check(views.are_whole(), || "a view of the producer is torn".to_owned());
-    run.note(format_args!("{puts} puts into {} files; the other process came too late for {late}", files.len()));
+    run.note(format_args!("{puts} puts into {} places; the other process came too late for {late}", places.len()));
     Ok(())
+}
+
+/// The file and the slot that the object of this process is in.
+fn place_of(dir: &Path, key: &Key) -> Outcome<(u64, usize)> {
+    let id = key.as_object()?.id.to_string();
+    if let Ok(file) = fs::metadata(dir.join(&id)) {
+        return Ok((file.ino(), 0));
+    }
+    let id = u64::from_str_radix(&id.replace('-', "")[16..], 16)?;
+    let (number, turn) = (id >> 27 & 0xfff, id as usize & 0x7ff_ffff);
+    let state = dir.join(".crossdock");
+    let name = names(&state)?.into_iter().find(|name| name.ends_with(&format!(".{number}"))).ok_or("no such slab")?;
+    let slab = fs::File::open(state.join(name))?;
+    let mut slots = [0; 8];
+    slab.read_exact_at(&mut slots, 32)?;
+    Ok((slab.metadata()?.ino(), TABLE + turn % u64::from_le_bytes(slots).next_power_of_two() as usize))
 }
 
 /// Takes a view of each object that it is told of, and says whether those that it drops were whole.

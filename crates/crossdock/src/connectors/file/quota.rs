@@ -120,6 +120,10 @@ impl Holdings for Objects<'_> {
         }
         Ok(())
     }
+
+    fn shows_changes(&self) -> bool {
+        true
+    }
 }
 
 /// What is no file is no object.

@@ -12,6 +12,7 @@ use super::name::Name;
 use super::owner::{file_name, lock_of_the_dead, parse_file_name};
 use super::quota::names;
 use super::read::is_whole;
+use super::slab::{self, Defect, Map};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::options::{GcOptions, GcReport};
@@ -26,6 +27,8 @@ struct Census {
     alive: HashSet<u64>,
     /// With their makers.
     drafts: Vec<(u64, String)>,
+    /// Makers and numbers.
+    slabs: Vec<(u64, u16)>,
 }
 
 impl Census {
@@ -36,8 +39,13 @@ impl Census {
             Err(Errno::NOENT) => return Ok(None),
             state => state.map_err(failed)?,
         };
-        let mut census = Self { state, dead: HashMap::new(), alive: HashSet::new(), drafts: Vec::new() };
+        let (dead, alive, drafts, slabs) = (HashMap::new(), HashSet::new(), Vec::new(), Vec::new());
+        let mut census = Self { state, dead, alive, drafts, slabs };
         for name in names(directory, &census.state)? {
+            if let Some(slab) = slab::parse_file_name(&name) {
+                census.slabs.push(slab);
+                continue;
+            }
             let Some((maker, is_draft)) = parse_file_name(&name) else { continue };
             if is_draft {
                 census.drafts.push((maker, name));
@@ -62,12 +70,47 @@ impl Census {
     }
 }
 
+impl Census {
+    /// Removes the slabs of ended makers that no object is in. Of a maker that was killed while it made one, there may be a part:
+    /// that becomes a draft.
+    fn collect_slabs(&mut self, dry_run: bool, report: &mut GcReport) -> Result<(), Errno> {
+        for (maker, number) in std::mem::take(&mut self.slabs) {
+            let is_dead = self.is_dead(maker)?;
+            if is_dead == Some(false) {
+                continue;
+            }
+            match Map::open(&self.state, maker, number) {
+                Ok(Some(map)) if map.collect(&self.state, is_dead == Some(true), dry_run)? => {
+                    report.removed += 1;
+                    report.bytes += map.bytes();
+                }
+                Ok(_) => {}
+                Err(Defect::NoSlab) => self.drafts.push((maker, slab::file_name(maker, number))),
+                Err(Defect::Io(cause)) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a slab with its objects.
+    fn clear_slab(&self, (maker, number): (u64, u16)) -> Result<(), Errno> {
+        match Map::open(&self.state, maker, number) {
+            Ok(Some(map)) => map.clear(&self.state),
+            Ok(None) => Ok(()),
+            Err(Defect::Io(cause)) => Err(cause),
+            Err(Defect::NoSlab) => remove(&self.state, &slab::file_name(maker, number)).map(drop),
+        }
+    }
+}
+
 /// Removes what processes left that have ended: that is proven, so it may be of any age. Asked by `options`, also what is
 /// nobody's and old enough.
 pub(super) fn collect(directory: &Directory, open: &Arc<Open>, options: Option<&GcOptions>) -> Result<GcReport> {
     let mut report = GcReport::default();
-    let Some(census) = Census::take(directory, open)? else { return Ok(report) };
+    let Some(mut census) = Census::take(directory, open)? else { return Ok(report) };
     let dry_run = options.is_some_and(|options| options.dry_run);
+    let slabs = census.collect_slabs(dry_run, &mut report);
+    slabs.map_err(|cause| Error::from_io("collect", directory.shown(STATE), cause))?;
     let mut collect = |dir: &OwnedFd, name: &str, is_dead: Option<bool>| -> Result<(), Errno> {
         let Some(stat) = stat(dir, name)? else { return Ok(()) };
         if is_dead == Some(false) || options.is_none() && is_dead.is_none() {
@@ -116,6 +159,14 @@ pub(super) fn clear(directory: &Directory) -> Result<()> {
         interrupt::check()?;
         if let Err(cause) = remove(&open.fd, name.as_str()) {
             outcome = Err(Error::from_io("clear", directory.shown(name.as_str()), cause));
+        }
+    }
+    if let Some(census) = Census::take(directory, &open)? {
+        for slab in &census.slabs {
+            interrupt::check()?;
+            if let Err(cause) = census.clear_slab(*slab) {
+                outcome = Err(Error::from_io("clear", directory.shown(STATE), cause));
+            }
         }
     }
     collect(directory, &open, None)?;

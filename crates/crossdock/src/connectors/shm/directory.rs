@@ -97,6 +97,17 @@ impl Directory {
         }
     }
 
+    /// Which memory it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn place(&self) -> Result<u32> {
+        match self.fd.peek().as_ref() {
+            Some(open) => Ok(open.place),
+            None => Ok(self.open()?.place),
+        }
+    }
+
     /// For writers: made where it is missing.
     pub(super) fn open_to_write(&self) -> Result<Arc<Open>> {
         if let Some(open) = self.fd.load().filter(|open| !open.is_gone()) {

@@ -1,4 +1,4 @@
-//! Objects in shared memory: files on a memory file system, mapped where they are read.
+//! Objects in shared memory: files on a memory file system, mapped where they are read. Small ones share files.
 //!
 //! | what | where |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | the files that a process keeps for that | `kept` |
 //! | the process, to others | `owner` |
 //! | reading, or mapping | `read` |
+//! | small objects, several in a file | `slab` |
 //! | bounds | `quota` |
 //! | what dead processes left | `collect` |
 
@@ -23,6 +24,7 @@ mod options;
 mod owner;
 mod quota;
 mod read;
+mod slab;
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -44,18 +46,22 @@ use crate::usage;
 use directory::Directory;
 use draft::{Draft, Failure, write_named};
 use header::Header;
-use name::Name;
+use name::{Name, Spot};
 pub use options::ShmOptions;
 use owner::Owner;
 use quota::{Objects, Room};
+use slab::{Maps, Reader};
 
 /// Keeps objects in shared memory, for the processes of one user on one host. There is no server.
 ///
-/// An object is a file in a directory that is its user's alone (mode 0700, files 0600), on a memory file system. It appears
-/// whole or not at all, and lives until it is evicted or the host is started again ([`Durability::Process`]).
+/// Objects are in files in a directory that is its user's alone (mode 0700, files 0600), on a memory file system: those above
+/// 128 KiB in one each, smaller ones together. An object appears whole or not at all, and lives until it is evicted or the host
+/// is started again ([`Durability::Process`]).
 ///
-/// - **A get is a map** from 128 KiB on, however large the object is, and a copy below, which is faster there. What was
-///   handed out stays valid and the same for as long as it is held: after an evict, and after the end of whoever put it.
+/// - **Small objects cost no system call**: who puts and who gets have the files mapped that these share, and copy. (With
+///   [`ShmOptions::max_total_bytes`], or where nothing may be kept, each is a file and read from it.)
+/// - **A get is a map** above 128 KiB, however large the object is. What was handed out, map or copy, stays valid and the
+///   same for as long as it is held: after an evict, and after the end of whoever put it.
 /// - **A put into used memory is as fast as a copy.** A process keeps the memory of its evicted objects
 ///   ([`ShmOptions::recycle_bytes`]), whoever evicted them, and puts others there, but only once the kernel grants it a
 ///   write lease: the proof that no process has the old object open or mapped any more. (Bytes that were handed to the kernel by reference,
@@ -65,8 +71,8 @@ use quota::{Objects, Room};
 ///   possible only where the user's own programs make these files shorter.
 /// - **Keys** carry the size ([`ShmOptions::integrity`] adds a checksum) and the place. A key of another host, container, boot
 ///   or user is [`InvalidKey`](ErrorKind::InvalidKey), rather than missing.
-/// - **Killed processes** leave files that nobody sees. The next one that attaches removes them, and so does
-///   [`gc`](Connector::gc).
+/// - **Killed processes** leave files that nobody sees, and shared ones whose objects are all evicted. The next one that
+///   attaches removes them, and so does [`gc`](Connector::gc).
 ///
 /// ```
 /// use crossdock::connectors::{ShmConnector, ShmOptions};
@@ -86,6 +92,8 @@ pub struct ShmConnector {
     directory: Directory,
     /// Made by the first put.
     owner: PerProcess<Owner>,
+    /// The slabs that are mapped.
+    maps: PerProcess<Maps>,
     closed: AtomicBool,
     /// Only the process that asked for clearing clears.
     asker: u64,
@@ -111,6 +119,7 @@ impl ShmConnector {
             options: options.clone(),
             directory: Directory::new(options)?,
             owner: PerProcess::empty(),
+            maps: PerProcess::empty(),
             closed: AtomicBool::new(false),
             asker: process::token(),
         };
@@ -149,7 +158,11 @@ impl ShmConnector {
         allocate: impl FnOnce(usize) -> Result<M>,
     ) -> Result<Option<M>> {
         self.require_open()?;
-        read::read_into(&self.directory, key.as_object()?, self.integrity(options), allocate)
+        let (key, integrity) = (key.as_object()?, self.integrity(options));
+        match self.spot(key)? {
+            Some(spot) => self.small(|slabs| slabs.read_into(spot, key, integrity, allocate)),
+            None => read::read_into(&self.directory, key, integrity, allocate),
+        }
     }
 
     /// Refuses where the connector was closed.
@@ -182,10 +195,33 @@ impl ShmConnector {
         let open = self.directory.open_to_write()?;
         // Only of memory is it certain that a page which was written can be written again.
         let recycled = if open.is_memory { self.options.recycled(open.capacity) } else { 0 };
-        let owner = Owner::new(open, recycled).map_err(|cause| owner::not_announced(cause, self.directory.named()))?;
+        let owner = Owner::new(open, recycled, self.maps())
+            .map_err(|cause| owner::not_announced(cause, self.directory.named()))?;
         let owner = Arc::new(owner);
         self.owner.store(owner.clone());
         Ok(owner)
+    }
+
+    fn maps(&self) -> Arc<Maps> {
+        self.maps.load().unwrap_or_else(|| {
+            let maps = Arc::new(Maps::new());
+            self.maps.store(maps.clone());
+            maps
+        })
+    }
+
+    /// Does something with the slabs that are mapped.
+    fn small<T>(&self, work: impl FnOnce(Reader<'_>) -> T) -> T {
+        match self.maps.peek().as_deref() {
+            Some(maps) => work(Reader { directory: &self.directory, maps }),
+            None => work(Reader { directory: &self.directory, maps: &self.maps() }),
+        }
+    }
+
+    /// Where the object is, if that is in a slab of this memory.
+    fn spot(&self, key: &ObjectKey) -> Result<Option<Spot>> {
+        let Some(spot) = Spot::of(&key.id) else { return Ok(None) };
+        Ok((spot.place == self.directory.place()?).then_some(spot))
     }
 
     /// Writes; once more where the directory was removed meanwhile, and where there is room once what is kept is given back.
@@ -197,7 +233,7 @@ impl ShmConnector {
                 drop(self.owner.take());
                 true
             }
-            Err(Failure::Io(_, Errno::NOSPC | Errno::DQUOT)) => owner.kept.release(),
+            Err(Failure::Io(_, Errno::NOSPC | Errno::DQUOT)) => owner.release(),
             _ => false,
         };
         let outcome = if again { write(&*self.owner()?) } else { first };
@@ -215,7 +251,27 @@ impl ShmConnector {
     }
 
     fn put_one(&self, object: &Bytes) -> Result<ObjectKey> {
-        let id = self.write(|owner| {
+        let id = match self.put_small(object)? {
+            Some(id) => id,
+            None => self.put_file(object)?,
+        };
+        Ok(ObjectKey::sealed(id, object, self.options.level()))
+    }
+
+    /// Puts into a slab, if it can. What a bound counts is in files, as its count is in one too.
+    fn put_small(&self, object: &Bytes) -> Result<Option<ObjectId>> {
+        if object.len() > slab::LARGEST || self.options.max_total_bytes.is_some() {
+            return Ok(None);
+        }
+        let spot = match self.owner.peek().as_ref() {
+            Some(owner) => owner.slabs.put(object),
+            None => self.owner()?.slabs.put(object),
+        };
+        Ok(spot.map(|spot| spot.id()))
+    }
+
+    fn put_file(&self, object: &Bytes) -> Result<ObjectId> {
+        self.write(|owner| {
             let name = owner.next_name()?;
             let room = self.reserve(owner, &name, object.len(), true)?;
             let header = Header::of(&name, object);
@@ -225,8 +281,7 @@ impl ShmConnector {
                 return Err(Error::already_exists(&name.id()).into());
             }
             Ok(name.id())
-        })?;
-        Ok(ObjectKey::sealed(id, object, self.options.level()))
+        })
     }
 
     /// `false` if there is an object of that name.
@@ -240,7 +295,23 @@ impl ShmConnector {
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<Option<Bytes>> {
         self.require_open()?;
-        read::read(&self.directory, key.as_object()?, self.integrity(options))
+        self.find(key.as_object()?, self.integrity(options))
+    }
+
+    fn find(&self, key: &ObjectKey, integrity: Integrity) -> Result<Option<Bytes>> {
+        match self.spot(key)? {
+            Some(spot) => self.small(|slabs| slabs.read(spot, key, integrity)),
+            None => read::read(&self.directory, key, integrity),
+        }
+    }
+
+    /// Whether the object was there.
+    fn evict_small(&self, spot: Spot) -> Result<bool> {
+        if self.options.max_total_bytes.is_none() {
+            return Ok(self.small(|slabs| slabs.evict(spot))?.is_some());
+        }
+        let open = self.directory.open()?;
+        usage::release(Objects { directory: &self.directory, open: &open }, || self.small(|slabs| slabs.evict(spot)))
     }
 }
 
@@ -267,6 +338,12 @@ fn publish(owner: &Owner, name: &Name, header: &Header, object: &[u8], room: Roo
     })?;
     owner.kept.keep(draft);
     Ok(is_published)
+}
+
+/// The error of a `set` under the key of an object that was in a slab.
+fn not_set_again(id: &ObjectId) -> Error {
+    let message = format!("the key {id} was made by a put, and its object is gone; set keys that new_key made");
+    Error::new(ErrorKind::InvalidKey, message)
 }
 
 impl fmt::Debug for ShmConnector {
@@ -309,12 +386,20 @@ impl Connector for ShmConnector {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         self.require_open()?;
-        read::exists(&self.directory, key.as_object()?)
+        let key = key.as_object()?;
+        match self.spot(key)? {
+            Some(spot) => self.small(|slabs| slabs.exists(spot)),
+            None => read::exists(&self.directory, key),
+        }
     }
 
     fn evict(&self, key: &Key) -> Result<()> {
         self.require_open()?;
-        let id = &key.as_object()?.id;
+        let key = key.as_object()?;
+        if let Some(spot) = self.spot(key)? {
+            return self.evict_small(spot).map(drop);
+        }
+        let id = &key.id;
         read::look(&self.directory, |open| {
             let name = Name::of(id, open.place)?;
             let objects = Objects { directory: &self.directory, open };
@@ -376,12 +461,15 @@ impl Deferrable for ShmConnector {
         self.require_puttable(options)?;
         let key = key.as_object()?;
         key.require_same(&object, self.options.level())?;
+        let spot = self.spot(key)?;
+        let bare = ObjectKey::bare(key.id.clone());
         // Evicted between the two looks, it is free again.
-        while !self.set_one(&key.id, &object)? {
+        while spot.is_some() || !self.set_one(&key.id, &object)? {
             interrupt::check()?;
-            match read::read(&self.directory, &ObjectKey::bare(key.id.clone()), Integrity::Size)? {
+            match self.find(&bare, Integrity::Size)? {
                 Some(present) if present == object => return Ok(()),
                 Some(_) => return Err(Error::already_exists(&key.id)),
+                None if spot.is_some() => return Err(not_set_again(&key.id)),
                 None => {}
             }
         }
@@ -402,7 +490,7 @@ mod tests {
     fn who_opens_late_sees_that_the_object_is_gone() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let shm = ShmConnector::open(&ShmOptions::in_dir(dir.path())).unwrap();
-        let object = Bytes::from(vec![7; 100_000]);
+        let object = Bytes::from(vec![7; 300_000]);
         let key = shm.put_one(&object).unwrap();
         let path = dir.path().join(key.id.to_string());
         let found = rustix::fs::open(&path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

@@ -74,7 +74,8 @@ impl ShmOptions {
     ///
     /// Every connector that writes to the directory should have the same bound. Evicted objects that are kept
     /// ([`recycle_bytes`](Self::recycle_bytes), of every process that puts) are not counted, nor the 64 bytes in front of
-    /// each object.
+    /// each object. Small objects do not share files under a bound, so that putting one takes some system calls; those that a
+    /// process without the bound has put count as soon as the objects are counted anew.
     #[must_use]
     pub fn max_total_bytes(mut self, bytes: u64) -> Self {
         self.max_total_bytes = Some(bytes);
@@ -85,6 +86,10 @@ impl ShmOptions {
     /// memory that is new takes five times as long. They are given back when the connector is closed or dropped, when the
     /// file system is full, and when the process has ended. 0 keeps none. Default: 256 MiB, and at most an eighth of the
     /// file system.
+    ///
+    /// The files that small objects share are counted apart: a put gives empty ones back while all of them take more
+    /// than a quarter of this, and none is made that would be larger. A process that reads small objects keeps up to 256 of these
+    /// files mapped, each of 8 KiB to some more than 1 MiB; their memory may stay taken until it maps another one.
     #[must_use]
     pub fn recycle_bytes(mut self, bytes: u64) -> Self {
         self.recycle_bytes = Some(bytes);

@@ -16,17 +16,21 @@ use rustix::io::Errno;
 use super::directory::{Open, STATE, open_directory};
 use super::kept::Kept;
 use super::name::Name;
+use super::slab::{Maps, Slabs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::posix::remove;
 
 /// How often a name is sought that nobody is about to collect.
 const ATTEMPTS: usize = 100;
+/// Empty slabs may take this part of what is kept besides.
+const SLABS_PART: u64 = 4;
 
 pub(super) struct Owner {
     pub(super) open: Arc<Open>,
     /// The directory of what is no object.
     pub(super) state: Arc<OwnedFd>,
     pub(super) kept: Kept,
+    pub(super) slabs: Slabs,
     maker: u64,
     ids: AtomicU64,
     drafts: AtomicU64,
@@ -34,18 +38,19 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Announces this process. `recycled`: how many bytes it may keep.
+    /// Announces this process. `recycled`: how many bytes it may keep. `maps`: what it reads slabs by.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn new(open: Arc<Open>, recycled: u64) -> Result<Self, Errno> {
-        let state = open_state(&open)?;
+    pub(super) fn new(open: Arc<Open>, recycled: u64, maps: Arc<Maps>) -> Result<Self, Errno> {
+        let state = Arc::new(open_state(&open)?);
         for _ in 0..ATTEMPTS {
             let maker = Name::random_maker();
             let Some(lock) = announce(&state, &file_name(maker))? else { continue };
             let kept = Kept::new(recycled);
+            let slabs = Slabs::new(state.clone(), maker, open.place, recycled / SLABS_PART, maps);
             let (ids, drafts) = (AtomicU64::new(0), AtomicU64::new(0));
-            return Ok(Self { open, state: Arc::new(state), kept, maker, ids, drafts, _lock: lock });
+            return Ok(Self { open, state, kept, slabs, maker, ids, drafts, _lock: lock });
         }
         Err(Errno::AGAIN)
     }
@@ -53,6 +58,11 @@ impl Owner {
     /// A name that no object has had.
     pub(super) fn next_name(&self) -> Result<Name> {
         Name::make(self.open.place, self.maker, self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Gives back what no object is in. Whether that was anything.
+    pub(super) fn release(&self) -> bool {
+        self.kept.release() | self.slabs.release()
     }
 
     /// A name for a file that is no object yet.
@@ -65,6 +75,7 @@ impl Drop for Owner {
     /// While the lock is held, so that nobody else does it at the same time.
     fn drop(&mut self) {
         self.kept.clear();
+        self.slabs.clear();
         let (Ok(_) | Err(_)) = remove(&self.state, &file_name(self.maker));
     }
 }

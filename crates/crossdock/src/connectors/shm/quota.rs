@@ -1,14 +1,17 @@
 //! What a quota counts: every object in the directory, whoever put it. Where there is no quota, nothing is done here.
+//!
+//! Puts under a quota are files. What processes without one have put into slabs is counted with the next scan.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::directory::{Directory, Open, is_own};
+use super::directory::{Directory, Open, STATE, is_own, open_directory};
 use super::draft::Failure;
 use super::header::LENGTH;
 use super::name::Name;
+use super::slab::{self, Defect, Map};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::posix::{remove, stat};
@@ -20,6 +23,21 @@ const QUICK: usize = 16 << 10;
 pub(super) struct Objects<'a> {
     pub(super) directory: &'a Directory,
     pub(super) open: &'a Open,
+}
+
+type Slabs = (OwnedFd, Vec<(u64, u16)>);
+
+impl Objects<'_> {
+    /// The directory of state, and the makers and numbers of the slabs in it.
+    fn slabs(&self) -> Result<Option<Slabs>> {
+        let state = match open_directory(&self.open.fd, STATE) {
+            Ok(state) => state,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(cause) => return Err(Error::from_io("examine", self.directory.shown(STATE), cause)),
+        };
+        let slabs = names(self.directory, &state)?.iter().filter_map(|name| slab::parse_file_name(name)).collect();
+        Ok(Some((state, slabs)))
+    }
 }
 
 /// Room for one object, if there is a bound.
@@ -86,7 +104,20 @@ impl Holdings for Objects<'_> {
                 found(&name, self.size_of(&name)?);
             }
         }
+        let Some((state, slabs)) = self.slabs()? else { return Ok(()) };
+        for (maker, number) in slabs {
+            interrupt::check()?;
+            match Map::open(&state, maker, number) {
+                Ok(Some(map)) => found(&slab::file_name(maker, number), map.live_bytes()),
+                Ok(None) | Err(Defect::NoSlab) => {}
+                Err(Defect::Io(cause)) => return Err(Error::from_io("examine", self.directory.shown(STATE), cause)),
+            }
+        }
         Ok(())
+    }
+
+    fn shows_changes(&self) -> bool {
+        self.slabs().is_ok_and(|slabs| slabs.is_none_or(|(_, slabs)| slabs.is_empty()))
     }
 }
 

@@ -1,0 +1,294 @@
+//! The slabs of one maker: which slots are free, and when there are more or fewer slabs.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::name::{SLAB_BITS, Spot, TURN_BITS};
+use super::layout::{CLASSES, DOUBLINGS, Shape, class_of};
+use super::map::Map;
+use super::maps::Maps;
+
+/// How many slabs are looked at for free slots before another one is made.
+const LOOKED_AT: usize = 64;
+/// How many slabs may be retired under a put before it goes elsewhere.
+const ATTEMPTS: usize = 4;
+
+/// What numbers there are.
+#[derive(Clone, Copy)]
+struct Limits {
+    slabs: u16,
+    turns: u32,
+}
+
+/// The slabs of one maker. Their locks are only held while a slot or a slab is taken.
+pub(in super::super) struct Slabs {
+    dir: Arc<OwnedFd>,
+    maker: u64,
+    place: u32,
+    /// Empty slabs are kept while all take no more than so many bytes.
+    bound: u64,
+    limits: Limits,
+    bytes: AtomicU64,
+    numbers: Mutex<Numbers>,
+    classes: [Mutex<Class>; CLASSES.len()],
+    /// What this process reads by.
+    maps: Arc<Maps>,
+}
+
+#[derive(Default)]
+struct Numbers {
+    next: u16,
+    /// Those of retired slabs, with the first turn that they have not had.
+    again: VecDeque<(u16, u32)>,
+}
+
+/// The slabs with slots of one size.
+#[derive(Default)]
+struct Class {
+    slabs: Vec<Arc<Map>>,
+    /// Which one was looked at last.
+    last: usize,
+    /// The one whose slots are taken now, and their turns, the next one last.
+    current: Option<Arc<Map>>,
+    free: Vec<u32>,
+    /// When it was last seen that the current one is still there.
+    seen: i64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Milliseconds, some of them at a time: asking for them costs nothing.
+fn now() -> i64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+}
+
+impl Slabs {
+    pub(in super::super) fn new(dir: Arc<OwnedFd>, maker: u64, place: u32, bound: u64, maps: Arc<Maps>) -> Self {
+        let limits = Limits { slabs: 1 << SLAB_BITS, turns: 1 << TURN_BITS };
+        let (numbers, classes) = (Mutex::default(), std::array::from_fn(|_| Mutex::default()));
+        Self { dir, maker, place, bound, limits, bytes: AtomicU64::new(0), numbers, classes, maps }
+    }
+
+    /// Puts a small object. `None` if no slab has room for it, nor can be had.
+    pub(in super::super) fn put(&self, object: &[u8]) -> Option<Spot> {
+        let class = class_of(object.len())?;
+        for _ in 0..ATTEMPTS {
+            let (map, turn) = self.take(class)?;
+            if map.write(turn, object) {
+                return Some(Spot { place: self.place, maker: self.maker, slab: map.number, turn });
+            }
+        }
+        None
+    }
+
+    /// A slot for the object that is to be written.
+    fn take(&self, index: usize) -> Option<(Arc<Map>, u32)> {
+        let slot_size = *CLASSES.get(index)?;
+        let mut class = lock(self.classes.get(index)?);
+        let now = now();
+        // Somebody may have removed the whole directory.
+        let is_to_be_seen = std::mem::replace(&mut class.seen, now) != now;
+        let is_usable = |map: &Arc<Map>| !map.is_retired() && (!is_to_be_seen || map.is_named(&self.dir));
+        if let Some(map) = class.current.clone() {
+            if !is_usable(&map) {
+                self.forget(&mut class, &map);
+            } else if let Some(turn) = class.free.pop() {
+                map.begin(turn);
+                return Some((map, turn));
+            }
+        }
+        self.refill(&mut class, slot_size, is_usable)?;
+        let (map, turn) = (class.current.clone()?, class.free.pop()?);
+        map.begin(turn);
+        Some((map, turn))
+    }
+
+    /// Finds a slab with free slots, or makes one. `None` if none can be had.
+    fn refill(&self, class: &mut Class, slot_size: usize, is_usable: impl Fn(&Arc<Map>) -> bool) -> Option<()> {
+        (class.current, class.free) = (None, Vec::new());
+        for _ in 0..class.slabs.len().min(LOOKED_AT) {
+            class.last = (class.last + 1).checked_rem(class.slabs.len()).unwrap_or(0);
+            let Some(map) = class.slabs.get(class.last).cloned() else { break };
+            let mut free = map.free_turns(self.limits.turns);
+            let is_too_much = free.is_empty() || self.bytes.load(Ordering::Relaxed) > self.bound;
+            if is_too_much && self.retire_empty(class, &map) {
+                continue;
+            }
+            if free.is_empty() {
+                continue;
+            }
+            if is_usable(&map) {
+                free.reverse();
+                (class.current, class.free) = (Some(map), free);
+                return Some(());
+            }
+            self.forget(class, &map);
+        }
+        // As large as may be kept.
+        let mut shapes = (0..=class.slabs.len().min(DOUBLINGS)).rev().map(|slabs| Shape::next(slot_size, slabs));
+        let map = self.make(shapes.find(|shape| shape.file_size() as u64 <= self.bound)?)?;
+        class.free = map.free_turns(self.limits.turns);
+        class.free.reverse();
+        class.last = class.slabs.len();
+        class.slabs.push(map.clone());
+        class.current = Some(map);
+        Some(())
+    }
+
+    fn make(&self, shape: Shape) -> Option<Arc<Map>> {
+        let (number, turn) = self.next_number(shape)?;
+        match Map::make(&self.dir, self.maker, number, shape, shape.generation_from(turn)) {
+            Ok(map) => {
+                let map = Arc::new(map);
+                self.bytes.fetch_add(map.bytes(), Ordering::Relaxed);
+                self.maps.keep(&map);
+                Some(map)
+            }
+            // Its objects go to files, which say what is wrong.
+            Err(_) => {
+                lock(&self.numbers).again.push_back((number, turn));
+                None
+            }
+        }
+    }
+
+    /// A number that has turns left for a slab of that shape, and the first of them.
+    fn next_number(&self, shape: Shape) -> Option<(u16, u32)> {
+        let mut numbers = lock(&self.numbers);
+        if numbers.next < self.limits.slabs {
+            numbers.next += 1;
+            return Some((numbers.next - 1, 0));
+        }
+        let last = shape.generations(self.limits.turns);
+        let index = numbers.again.iter().position(|(_, turn)| shape.generation_from(*turn) < last)?;
+        numbers.again.remove(index)
+    }
+
+    /// Gives a slab back if nothing is in it. Whether that is so. None of its slots may be in the list of free ones.
+    fn retire_empty(&self, class: &mut Class, map: &Arc<Map>) -> bool {
+        if !map.is_empty() || map.retire(&self.dir).is_err() {
+            return false;
+        }
+        self.forget(class, map);
+        let turn = map.next_turn();
+        if turn < self.limits.turns {
+            lock(&self.numbers).again.push_back((map.number, turn));
+        }
+        true
+    }
+
+    /// A slab that is not there any more.
+    fn forget(&self, class: &mut Class, map: &Arc<Map>) {
+        if class.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, map)) {
+            (class.current, class.free) = (None, Vec::new());
+        }
+        class.slabs.retain(|slab| !Arc::ptr_eq(slab, map));
+        self.bytes.fetch_sub(map.bytes(), Ordering::Relaxed);
+        self.maps.forget(map.maker, map.number);
+    }
+
+    /// Gives back what no object is in. Whether that was anything.
+    pub(in super::super) fn release(&self) -> bool {
+        let mut any = false;
+        for class in &self.classes {
+            let mut class = lock(class);
+            (class.current, class.free) = (None, Vec::new());
+            for map in class.slabs.clone() {
+                any |= self.retire_empty(&mut class, &map);
+            }
+        }
+        any
+    }
+
+    /// Gives everything back. What has objects is left to those who evict them.
+    pub(in super::super) fn clear(&self) {
+        self.release();
+        for class in &self.classes {
+            for map in std::mem::take(&mut *lock(class)).slabs {
+                map.leave(&self.dir);
+                self.maps.forget(map.maker, map.number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use bytes::Bytes;
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+
+    use super::*;
+
+    fn slabs(dir: &tempfile::TempDir, limits: Limits) -> Slabs {
+        let dir = openat(CWD, dir.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        Slabs { limits, ..Slabs::new(Arc::new(dir), 7, 1, 64 << 20, Arc::new(Maps::new())) }
+    }
+
+    fn read(maps: &Maps, slabs: &Slabs, spot: Spot) -> Option<Bytes> {
+        let question = |map: &Map| {
+            let mut memory = Box::new_uninit_slice(map.size(spot.turn)?.unwrap());
+            // SAFETY: `read` has filled it.
+            #[expect(unsafe_code, reason = "memory that was filled")]
+            map.read(spot.turn, &mut memory).then(|| Bytes::from(unsafe { memory.assume_init() }))
+        };
+        maps.ask((spot.maker, spot.slab), question, || Map::open(&slabs.dir, spot.maker, spot.slab)).unwrap()
+    }
+
+    /// Puts and evicts until nothing more can be put: no id is ever made twice, an old one finds nothing, whoever has what mapped.
+    #[test]
+    fn generations_and_numbers_are_used_up() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let slabs = slabs(&dir, Limits { slabs: 3, turns: 1 << 13 });
+        let reader = Maps::new();
+        let (mut seen, mut slots, mut previous, mut misses) = (HashSet::new(), HashSet::new(), None, 0);
+        // Slabs of several shapes follow each other under one number.
+        for size in (0..).map(|round| [10, 1_000, 60_000, 5_000][round / 300 % 4]) {
+            let object = vec![seen.len() as u8; size];
+            let Some(spot) = slabs.put(&object) else {
+                slabs.release();
+                misses += 1;
+                if misses > 4 * 300 {
+                    break;
+                }
+                continue;
+            };
+            misses = 0;
+            assert!(seen.insert((spot.slab, spot.turn)), "{spot:?} is made twice");
+            slots.insert(spot.slab);
+            assert_eq!(read(&reader, &slabs, spot).as_deref(), Some(&*object));
+            if let Some(previous) = previous.replace(spot) {
+                assert_eq!(read(&reader, &slabs, previous), None);
+            }
+            slabs.maps.ask((7, spot.slab), |map| map.evict(spot.turn), || Ok::<_, ()>(None)).unwrap().unwrap();
+            if seen.len() % 997 == 0 {
+                slabs.release();
+            }
+        }
+        assert_eq!(slots.len(), 3);
+        assert!(seen.len() > 3 << 11, "{} of {} turns", seen.len(), 3 << 13);
+    }
+
+    #[test]
+    fn all_slots_are_used_before_one_is_used_again() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let slabs = slabs(&dir, Limits { slabs: 1, turns: 1 << TURN_BITS });
+        let shape = Shape::next(64, 0);
+        let mut slots = Vec::new();
+        for _ in 0..3 * shape.slots {
+            let spot = slabs.put(b"object").unwrap();
+            slots.push(shape.slot_of(spot.turn));
+            slabs.maps.ask((7, 0), |map| map.evict(spot.turn), || Ok::<_, ()>(None)).unwrap().unwrap();
+        }
+        let expected = (0..3).flat_map(|generation| (0..shape.slots).map(move |slot| (slot, generation)));
+        assert_eq!(slots, expected.collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,397 @@
+//! A slab, mapped: its words, read and changed as others do at the same time.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate, fstat, openat};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::mm::madvise;
+
+use super::super::directory::is_own;
+use super::layout::{
+    LEFT, MAGIC, MAKER, NUMBER, READERS, RETIRED, SLOT_SIZE, SLOTS, Shape, State, Status, TABLE, WORD, file_name,
+};
+use crate::posix::{remove, stat};
+use crate::process;
+
+/// What is wrong with a file that should be a slab.
+#[derive(Debug)]
+pub(in super::super) enum Defect {
+    /// It cannot be read.
+    Io(Errno),
+    /// It is not a whole slab of this user's.
+    NoSlab,
+}
+
+impl From<Errno> for Defect {
+    fn from(cause: Errno) -> Self {
+        Self::Io(cause)
+    }
+}
+
+pub(in super::super) struct Map {
+    memory: ManuallyDrop<MmapRaw>,
+    /// The process that has it mapped: a forked child does not inherit it.
+    process: u64,
+    pub(super) maker: u64,
+    pub(super) number: u16,
+    pub(super) shape: Shape,
+    inode: u64,
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // In a child something else may be at its place.
+        if self.is_ours() {
+            // SAFETY: nothing uses it after this.
+            #[expect(unsafe_code, reason = "dropping what is dropped once")]
+            unsafe {
+                ManuallyDrop::drop(&mut self.memory);
+            }
+        }
+    }
+}
+
+impl Map {
+    /// Makes a slab whose slots begin with that generation. All of its memory is reserved.
+    ///
+    /// # Errors
+    /// What the system says; nothing is left.
+    pub(super) fn make(dir: &OwnedFd, maker: u64, number: u16, shape: Shape, generation: u32) -> Result<Self, Errno> {
+        let name = file_name(maker, number);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(dir, &*name, flags, Mode::RUSR | Mode::WUSR)?;
+        let made = Self::fill(&file, maker, number, shape, generation);
+        if made.is_err() {
+            let (Ok(_) | Err(_)) = remove(dir, &name);
+        }
+        made
+    }
+
+    fn fill(file: &OwnedFd, maker: u64, number: u16, shape: Shape, generation: u32) -> Result<Self, Errno> {
+        // Without this, a full file system would be a bus error.
+        retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, shape.file_size() as u64))?;
+        let mut options = MmapOptions::new();
+        options.populate();
+        let map = Self::over(&mut options, file, fstat(file)?.st_ino, maker, number, shape)?;
+        if generation > 0 {
+            map.table().iter().for_each(|word| word.store(State::free(generation).to_word(), Ordering::Relaxed));
+        }
+        for (field, value) in [
+            (MAKER, maker),
+            (NUMBER, number.into()),
+            (SLOT_SIZE, shape.slot_size as u64),
+            (SLOTS, shape.slots as u64),
+            (0, MAGIC),
+        ] {
+            map.field(field).store(value, Ordering::Release);
+        }
+        Ok(map)
+    }
+
+    /// The slab of that name. `None` if there is none. Follows no link, waits for no FIFO.
+    pub(in super::super) fn open(dir: &OwnedFd, maker: u64, number: u16) -> Result<Option<Self>, Defect> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match openat(dir, &*file_name(maker, number), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
+            Err(cause) => return Err(cause.into()),
+        };
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !is_own(&stat) {
+            return Err(Defect::NoSlab);
+        }
+        // The header first: what it says must be what the file has.
+        let mut header = [0; (SLOTS + 1) * WORD];
+        let is_whole = rustix::io::pread(&file, &mut header, 0)? == header.len();
+        let (words, _) = header.as_chunks::<WORD>();
+        let [magic, of, at, slot_size, slots] = [0, MAKER, NUMBER, SLOT_SIZE, SLOTS]
+            .map(|field| words.get(field).map_or(0, |word| u64::from_ne_bytes(*word)));
+        let is_this = is_whole && (magic, of, at) == (MAGIC, maker, number.into());
+        let shape = Shape::from_words(slot_size, slots).filter(|_| is_this).ok_or(Defect::NoSlab)?;
+        // A hole could be a bus error.
+        if stat.st_size != shape.file_size() as i64 || stat.st_blocks.saturating_mul(512) < stat.st_size {
+            return Err(Defect::NoSlab);
+        }
+        Ok(Some(Self::over(&mut MmapOptions::new(), &file, stat.st_ino, maker, number, shape)?))
+    }
+
+    fn over(
+        options: &mut MmapOptions,
+        file: &OwnedFd,
+        inode: u64,
+        maker: u64,
+        number: u16,
+        shape: Shape,
+    ) -> Result<Self, Errno> {
+        let failed = |cause: std::io::Error| Errno::from_io_error(&cause).unwrap_or(Errno::IO);
+        let memory = options.len(shape.file_size()).map_raw(file).map_err(failed)?;
+        memory.advise(Advice::DontFork).map_err(failed)?;
+        Ok(Self { memory: ManuallyDrop::new(memory), process: process::token(), maker, number, shape, inode })
+    }
+
+    /// Whether this process has it mapped, rather than one that it was forked from.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process == process::token()
+    }
+
+    #[expect(unsafe_code, reason = "looking at a map as words")]
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the map is of this process (`PerProcess`, and `Maps` looks at `is_ours`, as the caller's code may fork in the middle
+        // of a get), stays as long as `self`, begins at a page, and its file has no holes that are looked at and is not made
+        // shorter by crossdock. Whatever other processes do with it, they do with atomic words as well.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.memory.len() / WORD) }
+    }
+
+    fn field(&self, field: usize) -> &AtomicU64 {
+        // A slab has a header, so there is always one.
+        static NONE: AtomicU64 = AtomicU64::new(0);
+        self.words().get(field).unwrap_or(&NONE)
+    }
+
+    fn table(&self) -> &[AtomicU64] {
+        self.words().get(TABLE..TABLE + self.shape.slots).unwrap_or_default()
+    }
+
+    fn state_of(&self, slot: usize) -> Option<&AtomicU64> {
+        self.table().get(slot)
+    }
+
+    /// The first `size` bytes of a slot, in words.
+    fn slot(&self, slot: usize, size: usize) -> Option<&[AtomicU64]> {
+        let start = (self.shape.start() + slot * self.shape.slot_size) / WORD;
+        let words = size.div_ceil(WORD);
+        (size <= self.shape.slot_size).then(|| self.words().get(start..start + words)).flatten()
+    }
+
+    /// The bytes of the file.
+    pub(in super::super) fn bytes(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    /// The word of what is live in that turn.
+    fn live(&self, turn: u32) -> Option<(usize, &AtomicU64, State)> {
+        let (slot, generation) = self.shape.slot_of(turn);
+        let word = self.state_of(slot)?;
+        let state = State::from_word(word.load(Ordering::Acquire));
+        (state.status == Status::Live && state.generation == generation).then_some((slot, word, state))
+    }
+
+    /// The bytes of the object in that turn, if there is one. An error if it cannot have as many.
+    pub(in super::super) fn size(&self, turn: u32) -> Option<Result<usize, Defect>> {
+        let (_, _, state) = self.live(turn)?;
+        Some(if state.size <= self.shape.slot_size { Ok(state.size) } else { Err(Defect::NoSlab) })
+    }
+
+    /// Copies the object, which has as many bytes as there is memory. `false` if it is gone; then what was copied is nobody's.
+    pub(in super::super) fn read(&self, turn: u32, memory: &mut [MaybeUninit<u8>]) -> bool {
+        // Either this is seen by who retires the slab (`give_back`), or the mark is seen here.
+        self.field(READERS).fetch_add(1, Ordering::SeqCst);
+        let is_read = !self.is_retired() && self.copy(turn, memory);
+        self.field(READERS).fetch_sub(1, Ordering::Release);
+        is_read
+    }
+
+    fn copy(&self, turn: u32, memory: &mut [MaybeUninit<u8>]) -> bool {
+        let Some((slot, word, state)) = self.live(turn) else { return false };
+        let Some(words) = self.slot(slot, state.size).filter(|_| state.size == memory.len()) else { return false };
+        copy_out(words, memory);
+        // Who writes the next object has changed the word before: a byte of that, and this load sees it.
+        fence(Ordering::Acquire);
+        State::from_word(word.load(Ordering::Relaxed)) == state
+    }
+
+    /// Makes the object disappear. Its size in bytes; `None` if it is not there.
+    pub(in super::super) fn evict(&self, turn: u32) -> Option<usize> {
+        let (_, word, state) = self.live(turn)?;
+        empty(word, state).then_some(state.size)
+    }
+
+    /// Step 1 of a put, by the maker alone: the slot must be free.
+    pub(super) fn begin(&self, turn: u32) {
+        let (slot, generation) = self.shape.slot_of(turn);
+        if let Some(word) = self.state_of(slot) {
+            word.store(State::writing(generation).to_word(), Ordering::Relaxed);
+        }
+    }
+
+    /// Steps 2 to 4. `false` if the slab was retired meanwhile: then the object is not in it.
+    pub(super) fn write(&self, turn: u32, object: &[u8]) -> bool {
+        let (slot, generation) = self.shape.slot_of(turn);
+        let (Some(word), Some(words)) = (self.state_of(slot), self.slot(slot, object.len())) else { return false };
+        // Who reads any of what follows sees that the word has changed.
+        fence(Ordering::Release);
+        copy_in(words, object);
+        let live = State::live(generation, object.len());
+        word.swap(live.to_word(), Ordering::SeqCst);
+        if self.is_retired() {
+            empty(word, live);
+            return false;
+        }
+        true
+    }
+
+    /// The turns that free slots may have next, of the first `turns`.
+    pub(super) fn free_turns(&self, turns: u32) -> Vec<u32> {
+        let generations = self.shape.generations(turns);
+        let free = |(slot, word): (usize, &AtomicU64)| {
+            let state = State::from_word(word.load(Ordering::Acquire));
+            let is_free = state.status == Status::Free && state.generation < generations;
+            is_free.then(|| self.shape.turn(slot, state.generation))
+        };
+        self.table().iter().enumerate().filter_map(free).collect()
+    }
+
+    /// The first turn that no object had, nor any before.
+    pub(super) fn next_turn(&self) -> u32 {
+        let next = |word: &AtomicU64| State::from_word(word.load(Ordering::Acquire)).next_generation();
+        let generation = self.table().iter().map(next).max().unwrap_or(0);
+        self.shape.turn(0, generation)
+    }
+
+    /// Whether nothing is in it. The maker's threads are not to be at work.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_free = |word: &AtomicU64| State::from_word(word.load(Ordering::SeqCst)).status == Status::Free;
+        self.table().iter().all(is_free)
+    }
+
+    /// Whether an object is in it. Those in the slots behind that of `turn` are looked for first.
+    fn has_objects(&self, turn: u32) -> bool {
+        let is_live = |word: &AtomicU64| State::from_word(word.load(Ordering::SeqCst)).status == Status::Live;
+        let (slot, _) = self.shape.slot_of(turn);
+        let (before, after) = self.table().split_at_checked(slot).unwrap_or_default();
+        after.iter().chain(before).any(is_live)
+    }
+
+    /// The bytes of all objects in it.
+    pub(in super::super) fn live_bytes(&self) -> u64 {
+        let states = self.table().iter().map(|word| State::from_word(word.load(Ordering::Acquire)));
+        states.filter(|state| state.status == Status::Live).map(|state| state.size as u64).sum()
+    }
+
+    pub(in super::super) fn is_retired(&self) -> bool {
+        self.field(RETIRED).load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether the file still has its name.
+    pub(super) fn is_named(&self, dir: &OwnedFd) -> bool {
+        stat(dir, &file_name(self.maker, self.number))
+            .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode))
+    }
+
+    /// By whoever knows that nothing is in it, nor will be, and that its maker is not writing to it.
+    pub(super) fn retire(&self, dir: &OwnedFd) -> Result<(), Errno> {
+        self.mark();
+        let removed = self.unname(dir);
+        self.give_back();
+        removed
+    }
+
+    fn mark(&self) {
+        self.field(RETIRED).store(1, Ordering::SeqCst);
+    }
+
+    fn unname(&self, dir: &OwnedFd) -> Result<(), Errno> {
+        remove(dir, &file_name(self.maker, self.number)).map(drop)
+    }
+
+    /// Takes the memory of the slots out of a retired slab, which others may have mapped for long. Not while somebody reads: to
+    /// touch that memory again on a full file system would be a bus error. (Where a reader was killed, it stays until the maps go.)
+    fn give_back(&self) {
+        if self.field(READERS).load(Ordering::SeqCst) == 0 {
+            let start = self.memory.as_mut_ptr().wrapping_add(self.shape.start());
+            // SAFETY: the range is that of the slots. Nobody looks at them any more: who begins to read sees the mark first, and
+            // who writes is the maker.
+            #[expect(unsafe_code, reason = "giving memory back")]
+            let (Ok(()) | Err(_)) = unsafe {
+                madvise(start.cast(), self.memory.len() - self.shape.start(), rustix::mm::Advice::LinuxRemove)
+            };
+        }
+    }
+
+    /// By its maker, at its end.
+    pub(super) fn leave(&self, dir: &OwnedFd) {
+        self.field(LEFT).store(1, Ordering::SeqCst);
+        if self.is_empty() {
+            let (Ok(()) | Err(_)) = self.retire(dir);
+        }
+    }
+
+    fn is_left(&self) -> bool {
+        self.field(LEFT).load(Ordering::SeqCst) != 0
+    }
+
+    /// After an evict: whether that was the last object of a slab that its maker has left.
+    pub(in super::super) fn is_over(&self, turn: u32) -> bool {
+        self.is_left() && !self.has_objects(turn)
+    }
+
+    /// By anybody: retires it if no object is in it. Whether that is so. Unless its maker `has_ended` for certain, that may be at
+    /// work all the same: somebody has removed its file.
+    pub(in super::super) fn collect(&self, dir: &OwnedFd, has_ended: bool, dry_run: bool) -> Result<bool, Errno> {
+        if !self.is_retired() {
+            if self.has_objects(0) {
+                return Ok(false);
+            }
+            if !dry_run {
+                self.mark();
+                if self.has_objects(0) {
+                    self.field(RETIRED).store(0, Ordering::SeqCst);
+                    return Ok(false);
+                }
+            }
+        }
+        if !dry_run {
+            self.unname(dir)?;
+            if has_ended || self.is_left() {
+                self.give_back();
+            }
+        }
+        Ok(true)
+    }
+
+    /// By anybody: removes all its objects, and the slab.
+    pub(in super::super) fn clear(&self, dir: &OwnedFd) -> Result<(), Errno> {
+        self.mark();
+        for word in self.table() {
+            let state = State::from_word(word.load(Ordering::SeqCst));
+            if state.status == Status::Live {
+                empty(word, state);
+            }
+        }
+        self.unname(dir)
+    }
+}
+
+/// From live to free. Whether that was the one who did it.
+fn empty(word: &AtomicU64, live: State) -> bool {
+    let free = State::free(live.next_generation());
+    word.compare_exchange(live.to_word(), free.to_word(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+}
+
+fn copy_in(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, rest) = bytes.as_chunks::<WORD>();
+    for (word, bytes) in words.iter().zip(whole) {
+        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+    }
+    if let Some(word) = words.get(whole.len()) {
+        let mut last = [0; WORD];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        word.store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    }
+}
+
+/// Fills the memory. There are as many words as it takes.
+fn copy_out(words: &[AtomicU64], memory: &mut [MaybeUninit<u8>]) {
+    let (whole, rest) = memory.as_chunks_mut::<WORD>();
+    for (bytes, word) in whole.iter_mut().zip(words) {
+        *bytes = word.load(Ordering::Relaxed).to_ne_bytes().map(MaybeUninit::new);
+    }
+    if let Some(word) = words.get(whole.len()) {
+        let last = word.load(Ordering::Relaxed).to_ne_bytes();
+        rest.iter_mut().zip(last).for_each(|(to, from)| *to = MaybeUninit::new(from));
+    }
+}
