@@ -142,7 +142,7 @@ class Bench:
         target: float | None,
         ours: str = 'crossdock',
     ) -> None:
-        """A row that says how many times faster ours is. The quartiles are those of the rounds' ratios."""
+        """A row that says how many times faster ours is. Ratios are those within the rounds."""
         self._timed(group, what, other, seconds[other], seconds[ours], target, at_most=False)
 
     def slower(self, group: str, what: str, other: str, seconds: dict[str, list[float]], at_most: float | None) -> None:
@@ -160,10 +160,9 @@ class Bench:
         at_most: bool,
     ) -> None:
         pairs = zip(ours, theirs) if at_most else zip(theirs, ours)
-        low, _, high = quartiles([one / another for one, another in pairs])
-        middles = statistics.median(theirs), statistics.median(ours)
-        middle = middles[1] / middles[0] if at_most else middles[0] / middles[1]
-        row = Row(group, what, other, quartiles(theirs), quartiles(ours), 's', (low, middle, high), target, at_most)
+        # Within the rounds, so that what slows a whole round down does not show.
+        ratio = quartiles([one / another for one, another in pairs])
+        row = Row(group, what, other, quartiles(theirs), quartiles(ours), 's', ratio, target, at_most)
         self.rows.append(row)
 
     def single(

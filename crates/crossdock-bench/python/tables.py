@@ -8,8 +8,9 @@ from bench import size
 
 Report = dict[str, Any]
 LEGEND = (
-    'All contestants did the same work in turn; figures are medians, brackets quartiles over the rounds. A ratio says how many',
-    'times faster crossdock is; where the target is ≤, how many times as much it takes. "On a par" is met where the quartiles reach 1.',
+    'All contestants did the same work in turn; figures are medians over the rounds, brackets quartiles. A ratio is the median of those',
+    'within the rounds: how many times faster crossdock is, or, where the target is ≤, how many times as much it takes. "On a par" is met',
+    'where the quartiles reach 1.',
 )
 HEAD = ['', 'the other', 'theirs', 'crossdock', 'ratio', 'target', '']
 

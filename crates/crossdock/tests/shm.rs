@@ -248,14 +248,14 @@ fn what_is_larger_than_the_caches_is_whole() -> Outcome {
     let place = Place::new();
     let shm = place.open();
     let first = shm.put_bytes(pattern(0, 33 << 20))?;
-    let file = inode(&place.file_of(&first));
+    let file = inode(&file_of(&place, &first));
     shm.evict(&first)?;
     // In several parts, whose ends are nowhere in particular.
     for size in [(32_usize << 20) + 5, (40 << 20) + 23, 32 << 20] {
         // No part is like another.
         let object: Bytes = (0..size).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();
         let key = shm.put_bytes(object.clone())?;
-        assert_eq!(inode(&place.file_of(&key)), file, "size {size}");
+        assert_eq!(inode(&file_of(&place, &key)), file, "size {size}");
         assert!(get(&shm, &key) == Some(object), "size {size}");
         shm.evict(&key)?;
     }
