@@ -18,8 +18,9 @@ sys.path.insert(0, str(BENCH))
 
 import render  # noqa: E402
 import tables  # noqa: E402
-from bench import SHORT, Bench, bytes_of, size  # noqa: E402
-from turns import FEWEST, Work, take_turns  # noqa: E402
+import targets  # noqa: E402
+from bench import SHORT, Bench, WrongBytes, bytes_of, require_same, size  # noqa: E402
+from turns import FEWEST, Work, batches, take_turns  # noqa: E402
 
 
 def test_contestants_take_turns() -> None:
@@ -60,9 +61,35 @@ def test_ratios_and_verdicts() -> None:
         assert tables.is_missed(dataclasses.asdict(bench.rows[-1])) is not met
     row = dataclasses.asdict(bench.rows[-1])
     on_a_par = row | {'at_most': False, 'target': 1}
-    assert not tables.is_missed(on_a_par | {'ratio': (0.9, 0.98, 1.0)}), 'it cannot be told from equal'
-    assert tables.is_missed(on_a_par | {'ratio': (0.9, 0.95, 0.99)})
-    assert tables.is_missed(on_a_par | {'target': 1.5, 'ratio': (1.4, 1.45, 1.6)}), 'only equal has that'
+    assert not tables.is_missed(on_a_par | {'ratio': (0.9, 0.96, 0.99)})
+    assert tables.is_missed(on_a_par | {'ratio': (0.3, 0.9, 1.9)}), 'a wide spread is no excuse'
+    assert tables.is_missed(on_a_par | {'target': 1.5, 'ratio': (1.4, 1.45, 1.6)}), 'only equal has a tolerance'
+
+
+def test_what_gives_back_other_bytes_is_not_timed() -> None:
+    require_same('one', memoryview(b'object'), b'object')
+    for wrong in (None, b'', b'Object', b'objects'):
+        with pytest.raises(WrongBytes, match='one does not give back the 6 bytes'):
+            require_same('one', wrong, b'object')
+
+    class Forgetful:
+        def put_batch(self, objects: list[bytes]) -> list[int]:
+            return list(range(len(objects)))
+
+        def get_batch(self, keys: list[int]) -> list[None]:
+            return [None for _ in keys]
+
+    with pytest.raises(ValueError, match='Forgetful'):
+        batches(Forgetful(), 'get_batch', [b'object'])
+
+
+def test_a_target_that_nobody_measured_is_not_met() -> None:
+    found = {line[0]: line[-1] for line in targets.summary([report()])}
+    assert set(found.values()) == {'**not measured**'}
+    row = report()['rows'][0] | {'group': 'Size', 'what': 'a pickled proxy', 'at_most': True, 'target': 1.1}
+    for ratio, verdict in ((1.0, 'met'), (1.2, '**missed** by 1 of 1')):
+        one = report() | {'rows': [row | {'ratio': (ratio, ratio, ratio)}]}
+        assert targets.summary([one])[-2][-2:] == [tables.figure(ratio), verdict]
 
 
 def report() -> dict[str, object]:

@@ -82,6 +82,10 @@ class Row:
     ratio: Quartiles
     target: float | None
     at_most: bool
+    # Rounds that the quartiles are of; 1 for what was measured once.
+    rounds: int
+    # `ratio` is ours, in this row's unit, and held against a limit in that unit.
+    is_absolute: bool = False
 
 
 class Bench:
@@ -108,15 +112,19 @@ class Bench:
         works: dict[str, Work],
         targets: dict[str, float | None],
         budget: float | None = None,
+        note: str = '',
     ) -> dict[str, list[float]]:
-        """One point of each contestant's curve, and a row for each that has, or could have, a target."""
+        """One point of each contestant's curve, and a row for each that has, or could have, a target.
+
+        The note says what is particular about ours.
+        """
         seconds = self.times(works, budget)
         for name, taken in seconds.items():
             contestant, *kind = name.split(', ', 1)
             self.point(channel, contestant, ' '.join([operation, *kind]), count, taken)
         for name, target in targets.items():
             if name in seconds:
-                self.faster(channel, f'{operation}, {size(count)}', name, seconds, target)
+                self.faster(channel, f'{operation}, {size(count)}{note}', name, seconds, target)
         return seconds
 
     def point(
@@ -162,7 +170,7 @@ class Bench:
         pairs = zip(ours, theirs) if at_most else zip(theirs, ours)
         # Within the rounds, so that what slows a whole round down does not show.
         ratio = quartiles([one / another for one, another in pairs])
-        row = Row(group, what, other, quartiles(theirs), quartiles(ours), 's', ratio, target, at_most)
+        row = Row(group, what, other, quartiles(theirs), quartiles(ours), 's', ratio, target, at_most, len(ours))
         self.rows.append(row)
 
     def single(
@@ -175,10 +183,29 @@ class Bench:
         ratio: float | Quartiles,
         target: float | None,
         at_most: bool = False,
+        rounds: int = 1,
     ) -> None:
         """A row of two figures that are no times, theirs and ours."""
         (theirs, ours), ratio = pair, ratio if isinstance(ratio, tuple) else (ratio,) * 3
-        self.rows.append(Row(group, what, other, (theirs,) * 3, (ours,) * 3, unit, ratio, target, at_most))
+        self.rows.append(Row(group, what, other, (theirs,) * 3, (ours,) * 3, unit, ratio, target, at_most, rounds))
+
+    def limit(
+        self, group: str, what: str, other: str, theirs: float, ours: list[float], unit: str, most: float | None
+    ) -> None:
+        """A row that holds ours against a limit in its own unit. Theirs is told beside it."""
+        found = quartiles(ours)
+        row = Row(group, what, other, (theirs,) * 3, found, unit, found, most, True, len(ours), is_absolute=True)
+        self.rows.append(row)
+
+
+class WrongBytes(Exception):
+    """A contestant gave back what was not put. Nothing that it does is worth timing."""
+
+
+def require_same(name: str, found: Any, obj: bytes) -> None:
+    """Refuses a contestant that would be fast because it does not do its work."""
+    if found is None or memoryview(found).cast('B') != memoryview(obj):
+        raise WrongBytes(f'{name} does not give back the {len(obj)} bytes that were put')
 
 
 def bytes_of(count: int) -> bytes:

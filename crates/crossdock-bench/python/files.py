@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 import contestants
-from bench import HUGE, LARGE, Bench, bytes_of, room_in, size
+from bench import HUGE, LARGE, Bench, bytes_of, require_same, room_in, size
 from contestants import ALIKE, Obstore, Opendal, is_installed
 from turns import Work, asking, asking_in_turn, batches, putting, repeated
 
@@ -47,6 +47,8 @@ def files(bench: Bench, channel: str, directory: pathlib.Path, most: int) -> Non
         bench.measure(channel, 'put', count, works, {'ProxyStore': aims[0]}, budget)
         # Several files, so that not all is in one cache line of the kernel.
         keys = {name: [one.put(obj) for _ in range(4 if count <= SMALL else 1)] for name, one in everyone.items()}
+        for name, one in everyone.items():
+            require_same(name, one.get(keys[name][0]), obj)
         del obj
         works = getting(everyone, keys, count)
         seconds = bench.measure(channel, 'get', count, works, {'ProxyStore': aims[1]}, budget)
@@ -81,4 +83,5 @@ def file_system(directory: pathlib.Path) -> str:
     """The type of the file system, as the longest mount point above the directory says."""
     mounts = [line.split()[1:3] for line in pathlib.Path('/proc/mounts').read_text().splitlines()]
     above = [(point, kind) for point, kind in mounts if directory.is_relative_to(point)]
-    return max(above, key=lambda mount: len(mount[0]), default=('', 'unknown'))[1]
+    # Of several at one point, the last hides the others.
+    return max(reversed(above), key=lambda mount: len(mount[0]), default=('', 'unknown'))[1]

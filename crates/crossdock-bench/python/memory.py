@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import contestants
-from bench import Bench, bytes_of
+from bench import Bench, WrongBytes, bytes_of, require_same
 from contestants import ALIKE, Obstore, Opendal, is_installed
 from turns import asking, putting
 
@@ -44,6 +44,10 @@ def everyone(
         bench.measure(channel, operation, len(obj), works, targets)
         return
     keys = {name: rival.put(obj) for name, rival in rivals.items()}
+    for name, rival in rivals.items():
+        require_same(name, rival.get(keys[name]), obj)
+        if operation == 'exists' and rival.exists(keys[name]) is not True:
+            raise WrongBytes(f'{name} does not find what was put')
     works = {name: asking(getattr(rival, operation), keys[name]) for name, rival in rivals.items()}
     bench.measure(channel, operation, len(obj), works, targets)
     for name, rival in rivals.items():

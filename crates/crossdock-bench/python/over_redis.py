@@ -11,7 +11,7 @@ from typing import Any
 
 import contestants
 import processes
-from bench import LARGE, Bench, bytes_of, free_memory, size
+from bench import LARGE, Bench, bytes_of, free_memory, require_same, size
 from contestants import ALIKE, Opendal, is_installed
 from turns import Work, asking, batches, putting
 
@@ -69,6 +69,8 @@ def one_size(bench: Bench, operation: str, count: int, rivals: dict[str, Any], b
         works = {name: putting(one, obj) for name, one in rivals.items()}
     else:
         keys = {name: one.put(obj) for name, one in rivals.items()}
+        for name, one in rivals.items():
+            require_same(name, one.get(keys[name]), obj)
         works = {name: asking(one.get, keys[name]) for name, one in rivals.items()}
     works['a bare socket'] = bare.work(operation, obj)
     targets = {'ProxyStore': 1.5 if count <= 1_000 or count == LARGE else None}
@@ -112,7 +114,7 @@ class BareSocket:
                 self._ask(request, wanted)
             return time.perf_counter() - start
 
-        # What it sets is new each time, as it is for the others, or is got once more.
+        # One key again and again, which costs a server less than the new ones of the others.
         return Work(run, self.forget if operation == 'put' else lambda: None)
 
 

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from bench import FULL, SHORT, Bench, Row, bytes_of, size
+from bench import FULL, SHORT, Bench, Row, bytes_of, require_same, size
 from contestants import Obstore, Opendal, is_installed
 from turns import Work, asking, batches, putting
 
@@ -49,9 +49,10 @@ def s3(bench: Bench) -> None:
         bench.skip(
             f'{CHANNEL} in a network of its own', 'needs root and iproute2; late acknowledgements are in the figures'
         )
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        return bench.skip(CHANNEL, f'ended with {done.returncode}')
+        why = (done.stderr.strip() or 'said nothing').splitlines()[-1]
+        return bench.skip(CHANNEL, f'its process ended with {done.returncode}: {why}')
     found = json.loads(done.stdout)
     bench.points += found['points']
     bench.rows += [Row(**row) for row in found['rows']]
@@ -121,6 +122,8 @@ class Buckets:
                     works = {name: putting(one, obj, MOST) for name, one in self._rivals.items()}
                 else:
                     keys = {name: one.put(obj) for name, one in self._rivals.items()}
+                    for name, one in self._rivals.items():
+                        require_same(name, one.get(keys[name]), obj)
                     works = {name: asking(one.get, keys[name]) for name, one in self._rivals.items()}
                 target = 1 if 1_000 <= count <= 100_000_000 else None
                 bench.measure(CHANNEL, operation, count, works, {'obstore': target}, bench.plan.budget * 2)
@@ -140,7 +143,7 @@ class Buckets:
             seconds = bench.times(works, bench.plan.budget * 3)
             bench.faster(group, f'{operation}, {what}, all at the same time', 'obstore', seconds, 1)
             usual = {'obstore': seconds['obstore'], 'crossdock': seconds['usual']}
-            bench.faster(group, f'{operation}, {what}, ours 32 at a time as usual', 'obstore', usual, None)
+            bench.faster(group, f'{operation}, {what}, ours 32 at a time as usual', 'obstore', usual, 1)
 
     def _all(self, calls: list[Callable[[], Any]]) -> list[Any]:
         """obstore has no batches: all at the same time is what its users do."""

@@ -45,6 +45,8 @@ def main() -> None:
         # A map has no memory before it is looked at.
         sum(obj[::4096])
     over = memory('VmHWM') - before
+    if work == 'get':
+        connector.evict(key)
     print(json.dumps({'ratio': over / len(obj), 'key': list(key)}))
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import tables
+import targets
 from bench import size
 from tables import Report
 
@@ -50,6 +51,12 @@ def page(reports: list[Report], drawn: dict[str, dict[str, str]]) -> str:
         '# How fast crossdock is',
         '',
         *tables.LEGEND,
+        '',
+        '## All targets',
+        '',
+        'What was found is the least and the most of the ratios of all sizes and ways. What was not measured is not met.',
+        '',
+        *targets.table(reports),
     ]
     for report in reports:
         rows = report['rows']
@@ -61,7 +68,8 @@ def page(reports: list[Report], drawn: dict[str, dict[str, str]]) -> str:
         for title, chosen in (
             ('Missed', [row for row in with_target if tables.is_missed(row)]),
             ('Met', [row for row in with_target if not tables.is_missed(row)]),
-            ('Without a target', [row for row in rows if row['target'] is None]),
+            # What is in a curve is in its table, too.
+            ('Without a target', [row for row in rows if row['target'] is None and not row.get('is_in_curve')]),
         ):
             if chosen:
                 lines += ['', f'### {title}', '', *tables.markdown_rows(chosen)]
@@ -74,6 +82,10 @@ def page(reports: list[Report], drawn: dict[str, dict[str, str]]) -> str:
                 lines += ['', f'![{channel}]({drawn[report["face"]][channel]})']
             for operation, found in operations.items():
                 lines += ['', f'Medians of {operation}:', '', *tables.medians(found, x)]
+    ahead = [[FACES[report['face']], *line] for report in reports for line in tables.others_ahead(report['points'])]
+    if ahead:
+        head = ['', 'channel', 'work', 'who', 'theirs', 'crossdock', 'ratio']
+        lines += ['', f'## Where others are faster: {len(ahead)} places', '', *tables.markdown(head, ahead)]
     absent = [f'- {FACES[report["face"]]}: {reason}' for report in reports for reason in report['absent']]
     if absent:
         lines += ['', '## Not measured', '', *absent]
@@ -129,8 +141,8 @@ def throughput(axes: Any, operation: str, lines: dict[str, dict[int, float]]) ->
 
 
 def contestant(name: str) -> str:
-    """Of what is handed out as a view."""
-    return name.removesuffix(', as a view')
+    """Of what is handed out in another way."""
+    return next((name.removesuffix(f', {way}') for way in tables.WAYS if name.endswith(f', {way}')), name)
 
 
 def look(name: str) -> dict[str, Any]:
@@ -142,12 +154,15 @@ def look(name: str) -> dict[str, Any]:
 
 def units(axes: Any, x: str, label: Any) -> None:
     """Ticks that say what they are: 1 kB, 10 µs."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set(xscale='log', yscale='log', xlabel='size of the object' if x == 'bytes' else f'number of {x}')
     name = FuncFormatter(lambda at, _: size(at) if x == 'bytes' else f'{at:g}')
     axes.xaxis.set_major_formatter(name)
     axes.yaxis.set_major_formatter(FuncFormatter(label))
+    # Numbers at every power of ten, and none in between.
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 # Rounds of one row, at least and at most. Few are enough for what takes seconds, and more than these tell no more.
-FEWEST, MOST = 3, 41
+FEWEST, MOST = 5, 41
 
 
 @dataclasses.dataclass
@@ -60,9 +60,16 @@ def take_turns(works: dict[str, Work], turn: float, budget: float, most: int = M
     return seconds
 
 
+# What takes longer than this, in seconds, is warm after one call.
+LONG = 0.5
+
+
 def calls_for(work: Work, turn: float) -> int:
-    """How many calls fill a turn. Making sure warms up, as long as that takes a part of a turn only."""
+    """How many calls fill a turn. Making sure warms up."""
     calls, each = 1, work.turn(1)
+    if each < LONG:
+        # The first call of a process or a connection says nothing of the others.
+        each = work.turn(1)
     while each * calls < turn / 4 and calls < work.most:
         calls = max(1, min(work.most, calls * 8, round(turn / max(each, 1e-9))))
         each = work.turn(calls)
@@ -133,4 +140,7 @@ def batches(connector: Any, operation: str, objects: list[bytes]) -> Work:
 
     if operation == 'put_batch':
         return Work(put, clean, 5)
-    return asking(connector.get_batch, connector.put_batch(objects))
+    there = connector.put_batch(objects)
+    if list(connector.get_batch(there)) != objects:
+        raise ValueError(f'{type(connector).__name__} does not give back the batch that was put')
+    return asking(connector.get_batch, there)

@@ -99,12 +99,22 @@ fn run(arguments: &Arguments) -> Outcome {
             None => bench.report.versions.extend(locked_version(package).map(|it| (name.to_owned(), it.to_owned()))),
         }
     }
-    measure(&mut bench, &|part| arguments.only.is_empty() || arguments.only.contains(&part));
+    let wants = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let is_apart = wants(Part::S3) && arguments.only != [Part::S3];
+    measure(&mut bench, &|part| wants(part) && !(is_apart && part == Part::S3));
+    let form = if arguments.short { "--short" } else { "--full" };
+    let found = is_apart.then(|| network::apart(&["--only", "s3", form]));
     bench.report.seconds = begin.elapsed().as_secs_f64();
+    if let Some(Err(why)) = &found {
+        bench.absent("S3", &why.to_string());
+    }
+    let mut report = serde_json::to_value(&bench.report)?;
+    if let Some(Ok(found)) = found {
+        network::add(&mut report, found);
+    }
     // Whoever closes the pipe of the table early has the figures all the same.
     if let Some(path) = &arguments.json {
-        fs::write(path, serde_json::to_string(&bench.report)? + "\n")
-            .map_err(|why| format!("{}: {why}", path.display()))?;
+        fs::write(path, report.to_string() + "\n").map_err(|why| format!("{}: {why}", path.display()))?;
     }
     print(&bench.report);
     Ok(())

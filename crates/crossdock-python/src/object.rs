@@ -64,7 +64,7 @@ impl<'py> Object<'py> {
             Memory::Bytes(bytes) => Ok(bytes.clone()),
             Memory::Buffer(size) => {
                 let buffer = Buffer::of(&self.given).map_err(pass)?;
-                if buffer.size() == *size { copy(self.given.py(), &buffer) } else { Err(pass(resized())) }
+                if buffer.size() == *size { joined(self.given.py(), &[buffer]) } else { Err(pass(resized())) }
             }
         }
     }
@@ -153,12 +153,6 @@ pub(crate) fn size_of(object: &Bound<'_, PyAny>) -> u64 {
     size.unwrap_or(0) as u64
 }
 
-fn copy<'py>(py: Python<'py>, buffer: &Buffer) -> Result<Bound<'py, PyBytes>> {
-    let mut memory = NewBytes::allocate(py, buffer.size())?;
-    copy_into(py, &mut memory, &[buffer]);
-    Ok(memory.filled(py))
-}
-
 /// All of these buffers, one behind the other, in new `bytes`.
 ///
 /// # Errors
@@ -166,33 +160,41 @@ fn copy<'py>(py: Python<'py>, buffer: &Buffer) -> Result<Bound<'py, PyBytes>> {
 #[pyfunction]
 pub(crate) fn join<'py>(py: Python<'py>, parts: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
     let buffers = parts.iter().map(Buffer::of).collect::<PyResult<Vec<_>>>()?;
-    let size = buffers.iter().map(Buffer::size).sum();
-    let no_memory = |error: Error| PyMemoryError::new_err(error.to_string());
-    let mut memory = NewBytes::allocate(py, size).map_err(no_memory)?;
-    copy_into(py, &mut memory, &buffers.iter().collect::<Vec<_>>());
-    Ok(memory.filled(py))
+    joined(py, &buffers).map_err(|error| PyMemoryError::new_err(error.message().to_owned()))
 }
 
-/// Fills the memory, which is as large as all of these together. Without the interpreter lock where that is worth it.
+/// Without the interpreter lock where that is worth it.
+///
+/// # Errors
+/// `Unavailable` if there is no memory.
 #[expect(unsafe_code, reason = "the way of the bytes")]
-fn copy_into(py: Python<'_>, memory: &mut NewBytes, buffers: &[&Buffer]) {
+fn joined<'py>(py: Python<'py>, buffers: &[Buffer]) -> Result<Bound<'py, PyBytes>> {
     struct Source(*const u8, usize);
     // SAFETY: the pointer is only read from, while its buffer keeps the memory in place.
     unsafe impl Send for Source {}
     let sources: Vec<_> = buffers.iter().map(|buffer| Source(buffer.start(), buffer.size())).collect();
-    let mut target = memory.memory();
-    let is_large = target.len() >= LARGE;
+    let size = sources.iter().try_fold(0, |sum: usize, source| sum.checked_add(source.1));
+    let size = size.ok_or_else(|| no_memory(usize::MAX))?;
+    let mut memory = NewBytes::allocate(py, size)?;
+    let target = memory.memory();
     let copy = move || {
+        let mut place = target.as_mut_ptr().cast::<u8>();
         for Source(start, size) in sources {
-            let Some((part, rest)) = std::mem::take(&mut target).split_at_mut_checked(size) else { return };
-            // SAFETY: the buffer is contiguous and exported, so `size` bytes are readable at `start` until it is released;
-            // the target is new memory of that size. A thread that writes to the buffer meanwhile gets a mixture stored, as
-            // with every copy that Python makes without the lock.
-            unsafe { start.copy_to_nonoverlapping(part.as_mut_ptr().cast(), size) };
-            target = rest;
+            // SAFETY: the buffers are contiguous and exported, so `size` bytes are readable at `start` until they are released;
+            // the target is new memory, as large as all of them together. A thread that writes to a buffer meanwhile gets a
+            // mixture stored, as with every copy that Python makes without the lock.
+            unsafe {
+                start.copy_to_nonoverlapping(place, size);
+                place = place.add(size);
+            }
         }
     };
-    if is_large { py.detach(copy) } else { copy() }
+    if size < LARGE {
+        copy();
+    } else {
+        py.detach(copy);
+    }
+    Ok(memory.filled(py))
 }
 
 /// `bytes` of which nobody knows yet, so that they can still be written.

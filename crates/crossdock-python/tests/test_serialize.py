@@ -9,6 +9,7 @@ import datetime
 import decimal
 import gc
 import importlib
+import mmap
 import os
 import pathlib
 import pickle
@@ -727,3 +728,26 @@ def test_polars_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     data = crossdock.serialize([everything, everything['struct']])
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     assert same(crossdock.deserialize(data), [everything, everything['struct']])
+
+
+@pytest.mark.parametrize('size', [(4 << 20) - 100, 4 << 20, (4 << 20) + 12_345])
+def test_large_objects_are_joined_whole(size: int) -> None:
+    """From 4 MiB on in native code, into huge pages."""
+    noise = random.Random(size).randbytes(size)
+    assert crossdock.deserialize(crossdock.serialize(noise)) == noise
+    arrays = [numpy.frombuffer(noise, 'u1'), numpy.arange(1_000), numpy.frombuffer(noise, 'u1')[::-1].copy()]
+    for given, found in zip(arrays, crossdock.deserialize(crossdock.serialize(arrays)), strict=True):
+        assert numpy.array_equal(given, found)
+
+
+def test_more_than_memory_can_be_is_refused() -> None:
+    from crossdock._crossdock import join
+
+    # Mapped, but never there.
+    huge = mmap.mmap(-1, 1 << 46, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
+    for parts in ([huge] * (1 << 18) + [b'rest'], [huge] * 3):
+        with pytest.raises(MemoryError):
+            join(parts)
+    with pytest.raises(TypeError):
+        join([b'bytes', 'text'])
+    assert join([b'one ', memoryview(b'and '), bytearray(b'another')]) == b'one and another'

@@ -15,7 +15,7 @@ class SharedMemoryKey(NamedTuple):
     """The key of an object in a `SharedMemoryConnector`. It is good on its own host, until that is started again.
 
     Attributes:
-        object_id: The name of the object's file: a UUID that says where it was made.
+        object_id: A UUID that says where the object is and who made it.
         size: The object's size in bytes, if it was known when the key was made.
         checksum: The CRC-64/NVME of its bytes, in 16 hexadecimal digits, if that was asked for.
     """
@@ -28,11 +28,13 @@ class SharedMemoryKey(NamedTuple):
 class SharedMemoryConnector(StoredBase[SharedMemoryKey], Managed):
     """Keeps objects in shared memory, for the processes of one user on one host. There is no server.
 
-    An object is a private file on a memory file system. It appears whole or not at all, and lives until it is evicted or the
-    host is started again. `get(key, zero_copy=True)` maps it, however large it is, and the view stays valid and the same for
-    as long as it is held: after an evict, and after the end of whoever put it. A process keeps the memory of its evicted
-    objects and puts others there once nobody has a view of the old ones, so that a steady stream of puts is as fast as a
-    copy. What killed processes leave is removed by the next one that builds a connector.
+    An object is a private file on a memory file system, or up to 128 KiB a part of one that all who use the directory keep
+    mapped: then a put, a get and an evict are no system call. It appears whole or not at all, and lives until it is evicted or
+    the host is started again. `get(key, zero_copy=True)` maps what is larger than that, however large it is, and the view stays
+    valid and the same for as long as it is held: after an evict, and after the end of whoever put it. (Of a smaller object it
+    is a view of a copy.) A process keeps the memory of its evicted objects and puts others there once nobody has a view of the
+    old ones, so that a steady stream of puts is as fast as a copy. What killed processes leave is removed by the next one that
+    builds a connector.
 
     Args:
         dir: The directory, on a memory file system; made where it is missing, with mode 0700. It may hold references such as
@@ -44,10 +46,12 @@ class SharedMemoryConnector(StoredBase[SharedMemoryKey], Managed):
             every byte read at every put and get.
         max_total_bytes: The most bytes that all objects in the directory may take together, whoever put them; what is over
             is a `FullError`, or a `TooLargeError` where it alone is more. Default: as much as the file system takes, less
-            than that being a `FullError` too. What processes keep of evicted objects is not counted.
+            than that being a `FullError` too. What processes keep of evicted objects is not counted. With a bound, small objects
+            are files of their own, for the sake of the count.
         recycle_bytes: How many bytes of its evicted objects a process may keep to put others there; 0 for none. Default: 256
-            MiB, and at most an eighth of the file system.
-        zero_copy: `get` returns read-only memoryviews of the mapped file instead of `bytes`; only sizes are checked then.
+            MiB, and at most an eighth of the file system. The files of small objects may take a quarter as much besides.
+        zero_copy: `get` returns read-only memoryviews instead of `bytes`: of the mapped file from 128 KiB on; only sizes are
+            checked then.
 
     Raises:
         UnavailableError: The directory cannot be made or opened, or other users may write to it.
