@@ -49,6 +49,8 @@ fn main() {
         trial("slabs of the dead are collected", slabs_of_the_dead_are_collected),
         trial("a living maker whose file somebody removed", a_living_maker_whose_file_somebody_removed),
         trial("clearing", clearing),
+        trial("clearing while a slab is made", clearing_while_a_slab_is_made),
+        trial("slabs of another layout", slabs_of_another_layout),
         trial("a directory that was removed", a_directory_that_was_removed),
         trial("slabs that somebody changed", slabs_that_somebody_changed),
         by_root("slabs of others are refused", slabs_of_others_are_refused),
@@ -562,6 +564,65 @@ fn clearing() -> Outcome {
         let key = other.put_bytes(object(seed, 100))?;
         assert!(get(&place.open(), &key).is_some_and(|found| is_object(&found, seed)));
     }
+    Ok(())
+}
+
+/// What is put after a clear has ended is found, also where that met a slab that was being made.
+fn clearing_while_a_slab_is_made() -> Outcome {
+    const CLEARS: u64 = 1_000;
+    let place = Place::new();
+    let (shm, third) = (place.open(), place.open());
+    // Odd while one is at work.
+    let (clears, puts) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut lost = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..CLEARS {
+                let other = place.open();
+                let before = puts.load(Ordering::SeqCst);
+                while puts.load(Ordering::SeqCst) < before + 1 + round % 4 {
+                    std::hint::spin_loop();
+                }
+                clears.fetch_add(1, Ordering::SeqCst);
+                other.close(&CloseOptions::default().clear(true)).unwrap();
+                clears.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        loop {
+            let before = clears.load(Ordering::SeqCst);
+            if before == 2 * CLEARS {
+                break;
+            }
+            let seed = puts.fetch_add(1, Ordering::SeqCst);
+            // The first slab of its class has one slot.
+            let key = shm.put_bytes(object(seed, 60_000)).unwrap();
+            let is_found = get(&third, &key).is_some_and(|found| is_object(&found, seed));
+            lost += u32::from(!is_found && before % 2 == 0 && clears.load(Ordering::SeqCst) == before);
+        }
+    });
+    assert_eq!(lost, 0);
+    Ok(())
+}
+
+/// Of what another version of crossdock left, with objects perhaps, nothing is taken away.
+fn slabs_of_another_layout() -> Outcome {
+    let place = Place::new();
+    let options = place.options();
+    let shm = place.open();
+    in_a_killed_process(|| {
+        let shm = ShmConnector::open(&options).unwrap();
+        shm.put_bytes("object").unwrap();
+        let slab = &slabs(&place)[0];
+        let mut bytes = fs::read(slab).unwrap();
+        bytes[7] ^= 1;
+        fs::write(slab, bytes).unwrap();
+        std::mem::forget(shm);
+    });
+    ShmConnector::attach(&options)?;
+    let report = shm.gc(&GcOptions::default().min_age(std::time::Duration::ZERO))?;
+    assert_eq!((report.removed, report.kept, slabs(&place).len()), (0, 1, 1));
+    shm.close(&CloseOptions::default().clear(true))?;
+    assert!(!place.dir().exists());
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::name::{SLAB_BITS, Spot, TURN_BITS};
+use super::super::owner::Drafts;
 use super::layout::{CLASSES, DOUBLINGS, Shape, class_of};
 use super::map::Map;
 use super::maps::Maps;
@@ -27,7 +28,7 @@ struct Limits {
 /// The slabs of one maker. Their locks are only held while a slot or a slab is taken.
 pub(in super::super) struct Slabs {
     dir: Arc<OwnedFd>,
-    maker: u64,
+    drafts: Arc<Drafts>,
     place: u32,
     /// Empty slabs are kept while all take no more than so many bytes.
     bound: u64,
@@ -70,10 +71,16 @@ fn now() -> i64 {
 }
 
 impl Slabs {
-    pub(in super::super) fn new(dir: Arc<OwnedFd>, maker: u64, place: u32, bound: u64, maps: Arc<Maps>) -> Self {
+    pub(in super::super) fn new(
+        dir: Arc<OwnedFd>,
+        drafts: Arc<Drafts>,
+        place: u32,
+        bound: u64,
+        maps: Arc<Maps>,
+    ) -> Self {
         let limits = Limits { slabs: 1 << SLAB_BITS, turns: 1 << TURN_BITS };
         let (numbers, classes) = (Mutex::default(), std::array::from_fn(|_| Mutex::default()));
-        Self { dir, maker, place, bound, limits, bytes: AtomicU64::new(0), numbers, classes, maps }
+        Self { dir, drafts, place, bound, limits, bytes: AtomicU64::new(0), numbers, classes, maps }
     }
 
     /// Puts a small object. `None` if no slab has room for it, nor can be had.
@@ -82,7 +89,7 @@ impl Slabs {
         for _ in 0..ATTEMPTS {
             let (map, turn) = self.take(class)?;
             if map.write(turn, object) {
-                return Some(Spot { place: self.place, maker: self.maker, slab: map.number, turn });
+                return Some(Spot { place: self.place, maker: self.drafts.maker, slab: map.number, turn });
             }
         }
         None
@@ -144,7 +151,7 @@ impl Slabs {
 
     fn make(&self, shape: Shape) -> Option<Arc<Map>> {
         let (number, turn) = self.next_number(shape)?;
-        match Map::make(&self.dir, self.maker, number, shape, shape.generation_from(turn)) {
+        match Map::make(&self.dir, &self.drafts, number, shape, shape.generation_from(turn)) {
             Ok(map) => {
                 let map = Arc::new(map);
                 self.bytes.fetch_add(map.bytes(), Ordering::Relaxed);
@@ -230,7 +237,8 @@ mod tests {
 
     fn slabs(dir: &tempfile::TempDir, limits: Limits) -> Slabs {
         let dir = openat(CWD, dir.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        Slabs { limits, ..Slabs::new(Arc::new(dir), 7, 1, 64 << 20, Arc::new(Maps::new())) }
+        let drafts = Arc::new(Drafts { maker: 7, count: AtomicU64::new(0) });
+        Slabs { limits, ..Slabs::new(Arc::new(dir), drafts, 1, 64 << 20, Arc::new(Maps::new())) }
     }
 
     fn read(maps: &Maps, slabs: &Slabs, spot: Spot) -> Option<Bytes> {

@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate, fstat, openat};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, fallocate, fstat, openat, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::madvise;
 
 use super::super::directory::is_own;
+use super::super::owner::Drafts;
 use super::layout::{
     LEFT, MAGIC, MAKER, NUMBER, READERS, RETIRED, SLOT_SIZE, SLOTS, Shape, State, Status, TABLE, WORD, file_name,
 };
@@ -23,6 +24,8 @@ pub(in super::super) enum Defect {
     Io(Errno),
     /// It is not a whole slab of this user's.
     NoSlab,
+    /// It is a file of this user's without the number that is written last.
+    Unfinished,
 }
 
 impl From<Errno> for Defect {
@@ -55,17 +58,25 @@ impl Drop for Map {
 }
 
 impl Map {
-    /// Makes a slab whose slots begin with that generation. All of its memory is reserved.
+    /// Makes a slab whose slots begin with that generation. All of its memory is reserved, and it has its name once it is whole:
+    /// nobody opens a part of one.
     ///
     /// # Errors
     /// What the system says; nothing is left.
-    pub(super) fn make(dir: &OwnedFd, maker: u64, number: u16, shape: Shape, generation: u32) -> Result<Self, Errno> {
-        let name = file_name(maker, number);
+    pub(super) fn make(
+        dir: &OwnedFd,
+        drafts: &Drafts,
+        number: u16,
+        shape: Shape,
+        generation: u32,
+    ) -> Result<Self, Errno> {
+        let (draft, name) = (drafts.next(), file_name(drafts.maker, number));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(dir, &*name, flags, Mode::RUSR | Mode::WUSR)?;
-        let made = Self::fill(&file, maker, number, shape, generation);
+        let file = openat(dir, &*draft, flags, Mode::RUSR | Mode::WUSR)?;
+        let made = Self::fill(&file, drafts.maker, number, shape, generation)
+            .and_then(|map| renameat_with(dir, &*draft, dir, &*name, RenameFlags::NOREPLACE).map(|()| map));
         if made.is_err() {
-            let (Ok(_) | Err(_)) = remove(dir, &name);
+            let (Ok(_) | Err(_)) = remove(dir, &draft);
         }
         made
     }
@@ -110,6 +121,9 @@ impl Map {
         let (words, _) = header.as_chunks::<WORD>();
         let [magic, of, at, slot_size, slots] = [0, MAKER, NUMBER, SLOT_SIZE, SLOTS]
             .map(|field| words.get(field).map_or(0, |word| u64::from_ne_bytes(*word)));
+        if magic == 0 {
+            return Err(Defect::Unfinished);
+        }
         let is_this = is_whole && (magic, of, at) == (MAGIC, maker, number.into());
         let shape = Shape::from_words(slot_size, slots).filter(|_| is_this).ok_or(Defect::NoSlab)?;
         // A hole could be a bus error.
@@ -295,7 +309,10 @@ impl Map {
     }
 
     fn unname(&self, dir: &OwnedFd) -> Result<(), Errno> {
-        remove(dir, &file_name(self.maker, self.number)).map(drop)
+        let name = file_name(self.maker, self.number);
+        // It may lead to another one now.
+        let is_its_own = stat(dir, &name)?.is_some_and(|found| found.st_ino == self.inode);
+        if is_its_own { remove(dir, &name).map(drop) } else { Ok(()) }
     }
 
     /// Takes the memory of the slots out of a retired slab, which others may have mapped for long. Not while somebody reads: to
