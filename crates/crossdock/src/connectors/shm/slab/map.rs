@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, fallocate, fstat, openat, renameat_with};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, fallocate, fstat, openat, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::madvise;
 
@@ -16,6 +16,9 @@ use super::layout::{
 };
 use crate::posix::{remove, stat};
 use crate::process;
+
+/// How often a name is looked up that leads to another file each time.
+const ATTEMPTS: usize = 100;
 
 /// What is wrong with a file that should be a slab.
 #[derive(Debug)]
@@ -104,20 +107,32 @@ impl Map {
 
     /// The slab of that name. `None` if there is none. Follows no link, waits for no FIFO.
     pub(in super::super) fn open(dir: &OwnedFd, maker: u64, number: u16) -> Result<Option<Self>, Defect> {
+        let name = file_name(maker, number);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(dir, &*file_name(maker, number), flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
-            Err(cause) => return Err(cause.into()),
-        };
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !is_own(&stat) {
+        for _ in 0..ATTEMPTS {
+            let file = match openat(dir, &*name, flags, Mode::empty()) {
+                Ok(file) => file,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
+                Err(cause) => return Err(cause.into()),
+            };
+            let found = fstat(&file)?;
+            match Self::examine(&file, &found, maker, number) {
+                // Retired since it was opened, it has lost its name first, its memory after that.
+                Err(Defect::NoSlab | Defect::Unfinished) if !leads_to(dir, &name, found.st_ino)? => {}
+                examined => return examined.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn examine(file: &OwnedFd, stat: &Stat, maker: u64, number: u16) -> Result<Self, Defect> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !is_own(stat) {
             return Err(Defect::NoSlab);
         }
         // The header first: what it says must be what the file has.
         let mut header = [0; (SLOTS + 1) * WORD];
-        let is_whole = rustix::io::pread(&file, &mut header, 0)? == header.len();
+        let is_whole = rustix::io::pread(file, &mut header, 0)? == header.len();
         let (words, _) = header.as_chunks::<WORD>();
         let [magic, of, at, slot_size, slots] = [0, MAKER, NUMBER, SLOT_SIZE, SLOTS]
             .map(|field| words.get(field).map_or(0, |word| u64::from_ne_bytes(*word)));
@@ -130,7 +145,7 @@ impl Map {
         if stat.st_size != shape.file_size() as i64 || stat.st_blocks.saturating_mul(512) < stat.st_size {
             return Err(Defect::NoSlab);
         }
-        Ok(Some(Self::over(&mut MmapOptions::new(), &file, stat.st_ino, maker, number, shape)?))
+        Ok(Self::over(&mut MmapOptions::new(), file, stat.st_ino, maker, number, shape)?)
     }
 
     fn over(
@@ -292,16 +307,15 @@ impl Map {
 
     /// Whether the file still has its name.
     pub(super) fn is_named(&self, dir: &OwnedFd) -> bool {
-        stat(dir, &file_name(self.maker, self.number))
-            .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode))
+        leads_to(dir, &file_name(self.maker, self.number), self.inode).is_ok_and(|leads| leads)
     }
 
     /// By whoever knows that nothing is in it, nor will be, and that its maker is not writing to it.
     pub(super) fn retire(&self, dir: &OwnedFd) -> Result<(), Errno> {
         self.mark();
-        let removed = self.unname(dir);
+        self.unname(dir)?;
         self.give_back();
-        removed
+        Ok(())
     }
 
     fn mark(&self) {
@@ -311,8 +325,7 @@ impl Map {
     fn unname(&self, dir: &OwnedFd) -> Result<(), Errno> {
         let name = file_name(self.maker, self.number);
         // It may lead to another one now.
-        let is_its_own = stat(dir, &name)?.is_some_and(|found| found.st_ino == self.inode);
-        if is_its_own { remove(dir, &name).map(drop) } else { Ok(()) }
+        if leads_to(dir, &name, self.inode)? { remove(dir, &name).map(drop) } else { Ok(()) }
     }
 
     /// Takes the memory of the slots out of a retired slab, which others may have mapped for long. Not while somebody reads: to
@@ -381,6 +394,11 @@ impl Map {
         }
         self.unname(dir)
     }
+}
+
+/// Whether that name stands for that file.
+fn leads_to(dir: &OwnedFd, name: &str, inode: u64) -> Result<bool, Errno> {
+    Ok(stat(dir, name)?.is_some_and(|found| found.st_ino == inode))
 }
 
 /// From live to free. Whether that was the one who did it.
