@@ -43,6 +43,8 @@ fn main() {
         trial("a child's objects are its own", a_childs_objects_are_its_own),
         trial("a fork in the middle of a get", a_fork_in_the_middle_of_a_get),
         trial("memory is given back", memory_is_given_back),
+        trial("a maker that does nothing", a_maker_that_does_nothing),
+        trial("a get beside the last evict", a_get_beside_the_last_evict),
         trial("nothing is kept where nothing may be", nothing_is_kept_where_nothing_may_be),
         trial("a maker that closes", a_maker_that_closes),
         trial("the last object of a maker that closed", the_last_object_of_a_maker_that_closed),
@@ -425,6 +427,72 @@ fn memory_is_given_back() -> Outcome {
     assert!(keys.iter().chain(&more).all(|key| get(&reader, key).is_none()));
     shm.close(&CloseOptions::default())?;
     assert!(place.state().is_empty());
+    Ok(())
+}
+
+/// The memory that the file system has given to what is in the directory, in bytes.
+fn held(place: &Place) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    slabs(place).iter().map(|slab| fs::metadata(slab).map_or(0, |slab| slab.blocks() * 512)).sum()
+}
+
+/// What others evict does not wait for the maker to come by; nor do other sizes make and remake slabs then.
+fn a_maker_that_does_nothing() -> Outcome {
+    const BOUND: u64 = 4 << 20;
+    let place = Place::new();
+    let shm = ShmConnector::open(&place.options().recycle_bytes(BOUND))?;
+    let keys: Vec<Key> = (0..400).map(|seed| shm.put_bytes(object(seed, 50_000)).unwrap()).collect();
+    let other = place.open();
+    assert!(held(&place) >= 20_000_000);
+    keys.iter().try_for_each(|key| other.evict(key))?;
+    assert!(held(&place) <= BOUND, "{}", held(&place));
+    let before = slabs(&place);
+    for seed in 0..20_000 {
+        shm.evict(&shm.put_bytes(object(seed, 1_000))?)?;
+    }
+    assert!(held(&place) <= BOUND && slabs(&place).len() <= before.len() + 2, "{:?}", slabs(&place));
+    assert!(keys.iter().all(|key| get(&other, key).is_none() && get(&shm, key).is_none()));
+    Ok(())
+}
+
+/// It finds the object or none, whatever is left of the slab when it comes.
+fn a_get_beside_the_last_evict() -> Outcome {
+    const ROUNDS: usize = 4_000;
+    let place = Place::new();
+    let keys: Vec<std::sync::OnceLock<Key>> = (0..ROUNDS).map(|_| std::sync::OnceLock::new()).collect();
+    let (ready, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let found = std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            keys.iter()
+                .enumerate()
+                .filter(|(round, key)| {
+                    let shm = place.open();
+                    ready.store(*round as u64 + 1, Ordering::SeqCst);
+                    let found = get(&shm, key.wait());
+                    done.store(*round as u64 + 1, Ordering::SeqCst);
+                    found.is_some_and(|found| is_object(&found, *round as u64))
+                })
+                .count()
+        });
+        for (round, place_of_key) in keys.iter().enumerate() {
+            let (shm, other) = (place.open(), place.open());
+            let key = shm.put_bytes(object(round as u64, 100_000)).unwrap();
+            shm.close(&CloseOptions::default()).unwrap();
+            other.exists(&key).unwrap();
+            while ready.load(Ordering::SeqCst) <= round as u64 && !reads.is_finished() {
+                std::hint::spin_loop();
+            }
+            place_of_key.set(key.clone()).unwrap();
+            (0..round * 7 % 3_000).for_each(|_| std::hint::spin_loop());
+            other.evict(&key).unwrap();
+            while done.load(Ordering::SeqCst) <= round as u64 && !reads.is_finished() {
+                std::hint::spin_loop();
+            }
+        }
+        reads.join().unwrap()
+    });
+    eprintln!("{found} of {ROUNDS} found");
+    assert!(place.state().is_empty(), "{:?}", place.state());
     Ok(())
 }
 

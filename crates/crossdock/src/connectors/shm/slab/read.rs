@@ -87,7 +87,7 @@ impl Reader<'_> {
                 && let Ok(Some(state)) = self.directory.open().map(|open| open_state(&open).unwrap_or(None))
             {
                 // Else it goes when the next process attaches.
-                let (Ok(()) | Err(_)) = map.retire(&state);
+                let (Ok(_) | Err(_)) = map.retire(&state, false);
             }
             Some(size as u64)
         })
