@@ -43,12 +43,16 @@ fn main() {
         trial("a child's objects are its own", a_childs_objects_are_its_own),
         trial("a fork in the middle of a get", a_fork_in_the_middle_of_a_get),
         trial("memory is given back", memory_is_given_back),
+        trial("a maker that does nothing", a_maker_that_does_nothing),
+        trial("a get beside the last evict", a_get_beside_the_last_evict),
         trial("nothing is kept where nothing may be", nothing_is_kept_where_nothing_may_be),
         trial("a maker that closes", a_maker_that_closes),
         trial("the last object of a maker that closed", the_last_object_of_a_maker_that_closed),
         trial("slabs of the dead are collected", slabs_of_the_dead_are_collected),
         trial("a living maker whose file somebody removed", a_living_maker_whose_file_somebody_removed),
         trial("clearing", clearing),
+        trial("clearing while a slab is made", clearing_while_a_slab_is_made),
+        trial("slabs of another layout", slabs_of_another_layout),
         trial("a directory that was removed", a_directory_that_was_removed),
         trial("slabs that somebody changed", slabs_that_somebody_changed),
         by_root("slabs of others are refused", slabs_of_others_are_refused),
@@ -426,6 +430,72 @@ fn memory_is_given_back() -> Outcome {
     Ok(())
 }
 
+/// The memory that the file system has given to what is in the directory, in bytes.
+fn held(place: &Place) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    slabs(place).iter().map(|slab| fs::metadata(slab).map_or(0, |slab| slab.blocks() * 512)).sum()
+}
+
+/// What others evict does not wait for the maker to come by; nor do other sizes make and remake slabs then.
+fn a_maker_that_does_nothing() -> Outcome {
+    const BOUND: u64 = 4 << 20;
+    let place = Place::new();
+    let shm = ShmConnector::open(&place.options().recycle_bytes(BOUND))?;
+    let keys: Vec<Key> = (0..400).map(|seed| shm.put_bytes(object(seed, 50_000)).unwrap()).collect();
+    let other = place.open();
+    assert!(held(&place) >= 20_000_000);
+    keys.iter().try_for_each(|key| other.evict(key))?;
+    assert!(held(&place) <= BOUND, "{}", held(&place));
+    let before = slabs(&place);
+    for seed in 0..20_000 {
+        shm.evict(&shm.put_bytes(object(seed, 1_000))?)?;
+    }
+    assert!(held(&place) <= BOUND && slabs(&place).len() <= before.len() + 2, "{:?}", slabs(&place));
+    assert!(keys.iter().all(|key| get(&other, key).is_none() && get(&shm, key).is_none()));
+    Ok(())
+}
+
+/// It finds the object or none, whatever is left of the slab when it comes.
+fn a_get_beside_the_last_evict() -> Outcome {
+    const ROUNDS: usize = 4_000;
+    let place = Place::new();
+    let keys: Vec<std::sync::OnceLock<Key>> = (0..ROUNDS).map(|_| std::sync::OnceLock::new()).collect();
+    let (ready, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let found = std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            keys.iter()
+                .enumerate()
+                .filter(|(round, key)| {
+                    let shm = place.open();
+                    ready.store(*round as u64 + 1, Ordering::SeqCst);
+                    let found = get(&shm, key.wait());
+                    done.store(*round as u64 + 1, Ordering::SeqCst);
+                    found.is_some_and(|found| is_object(&found, *round as u64))
+                })
+                .count()
+        });
+        for (round, place_of_key) in keys.iter().enumerate() {
+            let (shm, other) = (place.open(), place.open());
+            let key = shm.put_bytes(object(round as u64, 100_000)).unwrap();
+            shm.close(&CloseOptions::default()).unwrap();
+            other.exists(&key).unwrap();
+            while ready.load(Ordering::SeqCst) <= round as u64 && !reads.is_finished() {
+                std::hint::spin_loop();
+            }
+            place_of_key.set(key.clone()).unwrap();
+            (0..round * 7 % 3_000).for_each(|_| std::hint::spin_loop());
+            other.evict(&key).unwrap();
+            while done.load(Ordering::SeqCst) <= round as u64 && !reads.is_finished() {
+                std::hint::spin_loop();
+            }
+        }
+        reads.join().unwrap()
+    });
+    eprintln!("{found} of {ROUNDS} found");
+    assert!(place.state().is_empty(), "{:?}", place.state());
+    Ok(())
+}
+
 fn nothing_is_kept_where_nothing_may_be() -> Outcome {
     let place = Place::new();
     for options in [place.options().recycle_bytes(0), place.options().max_total_bytes(1 << 30)] {
@@ -562,6 +632,65 @@ fn clearing() -> Outcome {
         let key = other.put_bytes(object(seed, 100))?;
         assert!(get(&place.open(), &key).is_some_and(|found| is_object(&found, seed)));
     }
+    Ok(())
+}
+
+/// What is put after a clear has ended is found, also where that met a slab that was being made.
+fn clearing_while_a_slab_is_made() -> Outcome {
+    const CLEARS: u64 = 1_000;
+    let place = Place::new();
+    let (shm, third) = (place.open(), place.open());
+    // Odd while one is at work.
+    let (clears, puts) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut lost = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..CLEARS {
+                let other = place.open();
+                let before = puts.load(Ordering::SeqCst);
+                while puts.load(Ordering::SeqCst) < before + 1 + round % 4 {
+                    std::hint::spin_loop();
+                }
+                clears.fetch_add(1, Ordering::SeqCst);
+                other.close(&CloseOptions::default().clear(true)).unwrap();
+                clears.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        loop {
+            let before = clears.load(Ordering::SeqCst);
+            if before == 2 * CLEARS {
+                break;
+            }
+            let seed = puts.fetch_add(1, Ordering::SeqCst);
+            // The first slab of its class has one slot.
+            let key = shm.put_bytes(object(seed, 60_000)).unwrap();
+            let is_found = get(&third, &key).is_some_and(|found| is_object(&found, seed));
+            lost += u32::from(!is_found && before % 2 == 0 && clears.load(Ordering::SeqCst) == before);
+        }
+    });
+    assert_eq!(lost, 0);
+    Ok(())
+}
+
+/// Of what another version of crossdock left, with objects perhaps, nothing is taken away.
+fn slabs_of_another_layout() -> Outcome {
+    let place = Place::new();
+    let options = place.options();
+    let shm = place.open();
+    in_a_killed_process(|| {
+        let shm = ShmConnector::open(&options).unwrap();
+        shm.put_bytes("object").unwrap();
+        let slab = &slabs(&place)[0];
+        let mut bytes = fs::read(slab).unwrap();
+        bytes[7] ^= 1;
+        fs::write(slab, bytes).unwrap();
+        std::mem::forget(shm);
+    });
+    ShmConnector::attach(&options)?;
+    let report = shm.gc(&GcOptions::default().min_age(std::time::Duration::ZERO))?;
+    assert_eq!((report.removed, report.kept, slabs(&place).len()), (0, 1, 1));
+    shm.close(&CloseOptions::default().clear(true))?;
+    assert!(!place.dir().exists());
     Ok(())
 }
 

@@ -71,8 +71,8 @@ impl Census {
 }
 
 impl Census {
-    /// Removes the slabs of ended makers that no object is in. Of a maker that was killed while it made one, there may be a part:
-    /// that becomes a draft.
+    /// Removes the slabs of ended makers that no object is in. What was never finished becomes a draft. What cannot be understood
+    /// may be another version's, with objects: that stays.
     fn collect_slabs(&mut self, dry_run: bool, report: &mut GcReport) -> Result<(), Errno> {
         for (maker, number) in std::mem::take(&mut self.slabs) {
             let is_dead = self.is_dead(maker)?;
@@ -85,7 +85,8 @@ impl Census {
                     report.bytes += map.bytes();
                 }
                 Ok(_) => {}
-                Err(Defect::NoSlab) => self.drafts.push((maker, slab::file_name(maker, number))),
+                Err(Defect::Unfinished) => self.drafts.push((maker, slab::file_name(maker, number))),
+                Err(Defect::NoSlab) => report.kept += 1,
                 Err(Defect::Io(cause)) => return Err(cause),
             }
         }
@@ -98,7 +99,9 @@ impl Census {
             Ok(Some(map)) => map.clear(&self.state),
             Ok(None) => Ok(()),
             Err(Defect::Io(cause)) => Err(cause),
-            Err(Defect::NoSlab) => remove(&self.state, &slab::file_name(maker, number)).map(drop),
+            // A living maker's was whole when it got its name.
+            Err(_) if self.is_dead(maker)? == Some(false) => Ok(()),
+            Err(_) => remove(&self.state, &slab::file_name(maker, number)).map(drop),
         }
     }
 }

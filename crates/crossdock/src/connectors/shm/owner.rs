@@ -33,7 +33,7 @@ pub(super) struct Owner {
     pub(super) slabs: Slabs,
     maker: u64,
     ids: AtomicU64,
-    drafts: AtomicU64,
+    drafts: Arc<Drafts>,
     _lock: Mmap,
 }
 
@@ -48,9 +48,9 @@ impl Owner {
             let maker = Name::random_maker();
             let Some(lock) = announce(&state, &file_name(maker))? else { continue };
             let kept = Kept::new(recycled);
-            let slabs = Slabs::new(state.clone(), maker, open.place, recycled / SLABS_PART, maps);
-            let (ids, drafts) = (AtomicU64::new(0), AtomicU64::new(0));
-            return Ok(Self { open, state, kept, slabs, maker, ids, drafts, _lock: lock });
+            let drafts = Arc::new(Drafts { maker, count: AtomicU64::new(0) });
+            let slabs = Slabs::new(state.clone(), drafts.clone(), open.place, recycled / SLABS_PART, maps);
+            return Ok(Self { open, state, kept, slabs, maker, ids: AtomicU64::new(0), drafts, _lock: lock });
         }
         Err(Errno::AGAIN)
     }
@@ -67,7 +67,19 @@ impl Owner {
 
     /// A name for a file that is no object yet.
     pub(super) fn next_draft(&self) -> String {
-        format!("{}-{}", file_name(self.maker), self.drafts.fetch_add(1, Ordering::Relaxed))
+        self.drafts.next()
+    }
+}
+
+/// Names for the files that a maker is writing.
+pub(super) struct Drafts {
+    pub(super) maker: u64,
+    pub(super) count: AtomicU64,
+}
+
+impl Drafts {
+    pub(super) fn next(&self) -> String {
+        format!("{}-{}", file_name(self.maker), self.count.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -109,7 +109,7 @@ impl Holdings for Objects<'_> {
             interrupt::check()?;
             match Map::open(&state, maker, number) {
                 Ok(Some(map)) => found(&slab::file_name(maker, number), map.live_bytes()),
-                Ok(None) | Err(Defect::NoSlab) => {}
+                Ok(None) | Err(Defect::NoSlab | Defect::Unfinished) => {}
                 Err(Defect::Io(cause)) => return Err(Error::from_io("examine", self.directory.shown(STATE), cause)),
             }
         }

@@ -5,8 +5,8 @@
 //! | 0 | the magic number, with the version of the layout |
 //! | 8, 16 | the maker; the number of this slab |
 //! | 24, 32 | the size of a slot in bytes; how many there are |
-//! | 64 | 1 if it is retired |
-//! | 128 | 1 if its maker has left it |
+//! | 64 | 0; 1 if it is closed, and nothing is put into it any more; 2 if it is gone |
+//! | 128 | whether its maker holds it, also empty: 1 while its slots are taken, 2 if it is kept for later |
 //! | 192 | how many are reading from slots |
 //! | 512 | the table: a word for each slot |
 //! | from the next page on | the slots |
@@ -15,15 +15,15 @@
 
 use super::super::owner;
 
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"xd-slab1");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"xd-slab2");
 
 /// The places of the fields, in words.
 pub(super) const MAKER: usize = 1;
 pub(super) const NUMBER: usize = 2;
 pub(super) const SLOT_SIZE: usize = 3;
 pub(super) const SLOTS: usize = 4;
-pub(super) const RETIRED: usize = 8;
-pub(super) const LEFT: usize = 16;
+pub(super) const END: usize = 8;
+pub(super) const HELD: usize = 16;
 pub(super) const READERS: usize = 24;
 pub(super) const TABLE: usize = 512 / WORD;
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::name::{SLAB_BITS, Spot, TURN_BITS};
+use super::super::owner::Drafts;
 use super::layout::{CLASSES, DOUBLINGS, Shape, class_of};
 use super::map::Map;
 use super::maps::Maps;
@@ -27,12 +28,13 @@ struct Limits {
 /// The slabs of one maker. Their locks are only held while a slot or a slab is taken.
 pub(in super::super) struct Slabs {
     dir: Arc<OwnedFd>,
-    maker: u64,
+    drafts: Arc<Drafts>,
     place: u32,
-    /// Empty slabs are kept while all take no more than so many bytes.
+    /// Of slabs that are kept empty, so many bytes are at most.
     bound: u64,
     limits: Limits,
-    bytes: AtomicU64,
+    /// The bytes of those that would be.
+    kept: AtomicU64,
     numbers: Mutex<Numbers>,
     classes: [Mutex<Class>; CLASSES.len()],
     /// What this process reads by.
@@ -70,10 +72,16 @@ fn now() -> i64 {
 }
 
 impl Slabs {
-    pub(in super::super) fn new(dir: Arc<OwnedFd>, maker: u64, place: u32, bound: u64, maps: Arc<Maps>) -> Self {
+    pub(in super::super) fn new(
+        dir: Arc<OwnedFd>,
+        drafts: Arc<Drafts>,
+        place: u32,
+        bound: u64,
+        maps: Arc<Maps>,
+    ) -> Self {
         let limits = Limits { slabs: 1 << SLAB_BITS, turns: 1 << TURN_BITS };
         let (numbers, classes) = (Mutex::default(), std::array::from_fn(|_| Mutex::default()));
-        Self { dir, maker, place, bound, limits, bytes: AtomicU64::new(0), numbers, classes, maps }
+        Self { dir, drafts, place, bound, limits, kept: AtomicU64::new(0), numbers, classes, maps }
     }
 
     /// Puts a small object. `None` if no slab has room for it, nor can be had.
@@ -82,8 +90,10 @@ impl Slabs {
         for _ in 0..ATTEMPTS {
             let (map, turn) = self.take(class)?;
             if map.write(turn, object) {
-                return Some(Spot { place: self.place, maker: self.maker, slab: map.number, turn });
+                return Some(Spot { place: self.place, maker: self.drafts.maker, slab: map.number, turn });
             }
+            // Who closed it has left it to us where it saw this slot.
+            let (Ok(_) | Err(_)) = map.retire(&self.dir, false);
         }
         None
     }
@@ -95,10 +105,10 @@ impl Slabs {
         let now = now();
         // Somebody may have removed the whole directory.
         let is_to_be_seen = std::mem::replace(&mut class.seen, now) != now;
-        let is_usable = |map: &Arc<Map>| !map.is_retired() && (!is_to_be_seen || map.is_named(&self.dir));
+        let is_usable = |map: &Arc<Map>| !map.is_closed() && (!is_to_be_seen || map.is_named(&self.dir));
         if let Some(map) = class.current.clone() {
             if !is_usable(&map) {
-                self.forget(&mut class, &map);
+                self.retire(&mut class, &map);
             } else if let Some(turn) = class.free.pop() {
                 map.begin(turn);
                 return Some((map, turn));
@@ -112,42 +122,85 @@ impl Slabs {
 
     /// Finds a slab with free slots, or makes one. `None` if none can be had.
     fn refill(&self, class: &mut Class, slot_size: usize, is_usable: impl Fn(&Arc<Map>) -> bool) -> Option<()> {
-        (class.current, class.free) = (None, Vec::new());
+        let (before, _) = (class.current.take(), std::mem::take(&mut class.free));
+        let next = self.find_room(class, is_usable).or_else(|| self.make_next(class, slot_size));
+        if let Some(map) = &next {
+            self.hold(map, true);
+            class.free = map.free_turns(self.limits.turns).collect();
+            class.free.reverse();
+            class.current = Some(map.clone());
+        }
+        let is_next = |map: &Arc<Map>| next.as_ref().is_some_and(|next| Arc::ptr_eq(next, map));
+        if let Some(before) = before.filter(|before| !is_next(before) && !before.is_closed()) {
+            self.hold(&before, false);
+            if !before.is_held() && before.is_empty() {
+                self.retire(class, &before);
+            }
+        }
+        next.map(drop)
+    }
+
+    /// A slab that has free slots.
+    fn find_room(&self, class: &mut Class, is_usable: impl Fn(&Arc<Map>) -> bool) -> Option<Arc<Map>> {
         for _ in 0..class.slabs.len().min(LOOKED_AT) {
             class.last = (class.last + 1).checked_rem(class.slabs.len()).unwrap_or(0);
-            let Some(map) = class.slabs.get(class.last).cloned() else { break };
-            let mut free = map.free_turns(self.limits.turns);
-            let is_too_much = free.is_empty() || self.bytes.load(Ordering::Relaxed) > self.bound;
-            if is_too_much && self.retire_empty(class, &map) {
-                continue;
+            let map = class.slabs.get(class.last)?.clone();
+            if !is_usable(&map) {
+                self.retire(class, &map);
+            } else if map.free_turns(self.limits.turns).next().is_some() {
+                return Some(map);
+            } else if map.is_empty() {
+                // All its turns are used up.
+                self.retire(class, &map);
             }
-            if free.is_empty() {
-                continue;
-            }
-            if is_usable(&map) {
-                free.reverse();
-                (class.current, class.free) = (Some(map), free);
-                return Some(());
-            }
-            self.forget(class, &map);
         }
+        None
+    }
+
+    /// Holds a slab while it is current, and, as long as there is room for that, afterwards.
+    fn hold(&self, map: &Map, is_current: bool) {
+        let is_kept = map.is_kept() || {
+            let has_room = self.kept.fetch_add(map.bytes(), Ordering::Relaxed) + map.bytes() <= self.bound;
+            if !has_room {
+                self.kept.fetch_sub(map.bytes(), Ordering::Relaxed);
+            }
+            has_room
+        };
+        map.hold(is_current, is_kept);
+    }
+
+    fn make_next(&self, class: &mut Class, slot_size: usize) -> Option<Arc<Map>> {
         // As large as may be kept.
         let mut shapes = (0..=class.slabs.len().min(DOUBLINGS)).rev().map(|slabs| Shape::next(slot_size, slabs));
-        let map = self.make(shapes.find(|shape| shape.file_size() as u64 <= self.bound)?)?;
-        class.free = map.free_turns(self.limits.turns);
-        class.free.reverse();
+        let shape = shapes.find(|shape| shape.file_size() as u64 <= self.bound)?;
+        self.make_room(class, shape.file_size() as u64);
+        let map = self.make(shape)?;
         class.last = class.slabs.len();
         class.slabs.push(map.clone());
-        class.current = Some(map);
-        Some(())
+        Some(map)
+    }
+
+    /// Drops what others have retired, of all classes that nobody is just at. Gives empty slabs back that are kept, where another one
+    /// of so many bytes could not be.
+    fn make_room(&self, class: &mut Class, bytes: u64) {
+        let make_room = |class: &mut Class| {
+            for map in class.slabs.clone() {
+                let is_current = class.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &map));
+                let is_too_much = map.is_kept() && self.kept.load(Ordering::Relaxed) + bytes > self.bound;
+                if map.is_gone() || is_too_much && !is_current && map.is_empty() {
+                    self.retire(class, &map);
+                }
+            }
+        };
+        make_room(class);
+        self.classes.iter().filter_map(|other| other.try_lock().ok()).for_each(|mut other| make_room(&mut other));
     }
 
     fn make(&self, shape: Shape) -> Option<Arc<Map>> {
         let (number, turn) = self.next_number(shape)?;
-        match Map::make(&self.dir, self.maker, number, shape, shape.generation_from(turn)) {
+        match Map::make(&self.dir, &self.drafts, number, shape, shape.generation_from(turn)) {
             Ok(map) => {
                 let map = Arc::new(map);
-                self.bytes.fetch_add(map.bytes(), Ordering::Relaxed);
                 self.maps.keep(&map);
                 Some(map)
             }
@@ -171,27 +224,22 @@ impl Slabs {
         numbers.again.remove(index)
     }
 
-    /// Gives a slab back if nothing is in it. Whether that is so. None of its slots may be in the list of free ones.
-    fn retire_empty(&self, class: &mut Class, map: &Arc<Map>) -> bool {
-        if !map.is_empty() || map.retire(&self.dir).is_err() {
-            return false;
-        }
-        self.forget(class, map);
-        let turn = map.next_turn();
-        if turn < self.limits.turns {
-            lock(&self.numbers).again.push_back((map.number, turn));
-        }
-        true
-    }
-
-    /// A slab that is not there any more.
-    fn forget(&self, class: &mut Class, map: &Arc<Map>) {
+    /// Uses a slab no more: it is retired, or was, or has lost its name. What is in it goes with the last evict.
+    fn retire(&self, class: &mut Class, map: &Arc<Map>) {
         if class.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, map)) {
             (class.current, class.free) = (None, Vec::new());
         }
         class.slabs.retain(|slab| !Arc::ptr_eq(slab, map));
-        self.bytes.fetch_sub(map.bytes(), Ordering::Relaxed);
+        if map.is_kept() {
+            self.kept.fetch_sub(map.bytes(), Ordering::Relaxed);
+        }
+        map.hold(false, false);
+        let (Ok(_) | Err(_)) = map.retire(&self.dir, false);
         self.maps.forget(map.maker, map.number);
+        let turn = map.next_turn();
+        if turn < self.limits.turns {
+            lock(&self.numbers).again.push_back((map.number, turn));
+        }
     }
 
     /// Gives back what no object is in. Whether that was anything.
@@ -199,9 +247,13 @@ impl Slabs {
         let mut any = false;
         for class in &self.classes {
             let mut class = lock(class);
-            (class.current, class.free) = (None, Vec::new());
-            for map in class.slabs.clone() {
-                any |= self.retire_empty(&mut class, &map);
+            class.free = Vec::new();
+            if let Some(current) = class.current.take() {
+                self.hold(&current, false);
+            }
+            for map in class.slabs.clone().iter().filter(|map| map.is_empty()) {
+                self.retire(&mut class, map);
+                any = true;
             }
         }
         any
@@ -212,7 +264,7 @@ impl Slabs {
         self.release();
         for class in &self.classes {
             for map in std::mem::take(&mut *lock(class)).slabs {
-                map.leave(&self.dir);
+                let (Ok(_) | Err(_)) = map.retire(&self.dir, false);
                 self.maps.forget(map.maker, map.number);
             }
         }
@@ -230,7 +282,8 @@ mod tests {
 
     fn slabs(dir: &tempfile::TempDir, limits: Limits) -> Slabs {
         let dir = openat(CWD, dir.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        Slabs { limits, ..Slabs::new(Arc::new(dir), 7, 1, 64 << 20, Arc::new(Maps::new())) }
+        let drafts = Arc::new(Drafts { maker: 7, count: AtomicU64::new(0) });
+        Slabs { limits, ..Slabs::new(Arc::new(dir), drafts, 1, 64 << 20, Arc::new(Maps::new())) }
     }
 
     fn read(maps: &Maps, slabs: &Slabs, spot: Spot) -> Option<Bytes> {

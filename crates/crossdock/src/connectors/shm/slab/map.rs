@@ -5,16 +5,27 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate, fstat, openat};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, fallocate, fstat, openat, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::madvise;
 
 use super::super::directory::is_own;
+use super::super::owner::Drafts;
 use super::layout::{
-    LEFT, MAGIC, MAKER, NUMBER, READERS, RETIRED, SLOT_SIZE, SLOTS, Shape, State, Status, TABLE, WORD, file_name,
+    END, HELD, MAGIC, MAKER, NUMBER, READERS, SLOT_SIZE, SLOTS, Shape, State, Status, TABLE, WORD, file_name,
 };
 use crate::posix::{remove, stat};
 use crate::process;
+
+/// How often a name is looked up that leads to another file each time.
+const ATTEMPTS: usize = 100;
+
+/// Of the field `END`.
+const CLOSED: u64 = 1;
+const GONE: u64 = 2;
+/// Of the field `HELD`.
+const CURRENT: u64 = 1;
+const KEPT: u64 = 2;
 
 /// What is wrong with a file that should be a slab.
 #[derive(Debug)]
@@ -23,6 +34,8 @@ pub(in super::super) enum Defect {
     Io(Errno),
     /// It is not a whole slab of this user's.
     NoSlab,
+    /// It is a file of this user's without the number that is written last.
+    Unfinished,
 }
 
 impl From<Errno> for Defect {
@@ -55,17 +68,25 @@ impl Drop for Map {
 }
 
 impl Map {
-    /// Makes a slab whose slots begin with that generation. All of its memory is reserved.
+    /// Makes a slab whose slots begin with that generation. All of its memory is reserved, and it has its name once it is whole:
+    /// nobody opens a part of one.
     ///
     /// # Errors
     /// What the system says; nothing is left.
-    pub(super) fn make(dir: &OwnedFd, maker: u64, number: u16, shape: Shape, generation: u32) -> Result<Self, Errno> {
-        let name = file_name(maker, number);
+    pub(super) fn make(
+        dir: &OwnedFd,
+        drafts: &Drafts,
+        number: u16,
+        shape: Shape,
+        generation: u32,
+    ) -> Result<Self, Errno> {
+        let (draft, name) = (drafts.next(), file_name(drafts.maker, number));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(dir, &*name, flags, Mode::RUSR | Mode::WUSR)?;
-        let made = Self::fill(&file, maker, number, shape, generation);
+        let file = openat(dir, &*draft, flags, Mode::RUSR | Mode::WUSR)?;
+        let made = Self::fill(&file, drafts.maker, number, shape, generation)
+            .and_then(|map| renameat_with(dir, &*draft, dir, &*name, RenameFlags::NOREPLACE).map(|()| map));
         if made.is_err() {
-            let (Ok(_) | Err(_)) = remove(dir, &name);
+            let (Ok(_) | Err(_)) = remove(dir, &draft);
         }
         made
     }
@@ -93,30 +114,45 @@ impl Map {
 
     /// The slab of that name. `None` if there is none. Follows no link, waits for no FIFO.
     pub(in super::super) fn open(dir: &OwnedFd, maker: u64, number: u16) -> Result<Option<Self>, Defect> {
+        let name = file_name(maker, number);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(dir, &*file_name(maker, number), flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
-            Err(cause) => return Err(cause.into()),
-        };
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !is_own(&stat) {
+        for _ in 0..ATTEMPTS {
+            let file = match openat(dir, &*name, flags, Mode::empty()) {
+                Ok(file) => file,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
+                Err(cause) => return Err(cause.into()),
+            };
+            let found = fstat(&file)?;
+            match Self::examine(&file, &found, maker, number) {
+                // Retired since it was opened, it has lost its name first, its memory after that.
+                Err(Defect::NoSlab | Defect::Unfinished) if !leads_to(dir, &name, found.st_ino)? => {}
+                examined => return examined.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn examine(file: &OwnedFd, stat: &Stat, maker: u64, number: u16) -> Result<Self, Defect> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !is_own(stat) {
             return Err(Defect::NoSlab);
         }
         // The header first: what it says must be what the file has.
         let mut header = [0; (SLOTS + 1) * WORD];
-        let is_whole = rustix::io::pread(&file, &mut header, 0)? == header.len();
+        let is_whole = rustix::io::pread(file, &mut header, 0)? == header.len();
         let (words, _) = header.as_chunks::<WORD>();
         let [magic, of, at, slot_size, slots] = [0, MAKER, NUMBER, SLOT_SIZE, SLOTS]
             .map(|field| words.get(field).map_or(0, |word| u64::from_ne_bytes(*word)));
+        if magic == 0 {
+            return Err(Defect::Unfinished);
+        }
         let is_this = is_whole && (magic, of, at) == (MAGIC, maker, number.into());
         let shape = Shape::from_words(slot_size, slots).filter(|_| is_this).ok_or(Defect::NoSlab)?;
         // A hole could be a bus error.
         if stat.st_size != shape.file_size() as i64 || stat.st_blocks.saturating_mul(512) < stat.st_size {
             return Err(Defect::NoSlab);
         }
-        Ok(Some(Self::over(&mut MmapOptions::new(), &file, stat.st_ino, maker, number, shape)?))
+        Ok(Self::over(&mut MmapOptions::new(), file, stat.st_ino, maker, number, shape)?)
     }
 
     fn over(
@@ -188,10 +224,13 @@ impl Map {
 
     /// Copies the object, which has as many bytes as there is memory. `false` if it is gone; then what was copied is nobody's.
     pub(in super::super) fn read(&self, turn: u32, memory: &mut [MaybeUninit<u8>]) -> bool {
-        // Either this is seen by who retires the slab (`give_back`), or the mark is seen here.
+        // Either this is seen by who retires the slab (`give_back`), or that it is gone is seen here.
         self.field(READERS).fetch_add(1, Ordering::SeqCst);
-        let is_read = !self.is_retired() && self.copy(turn, memory);
-        self.field(READERS).fetch_sub(1, Ordering::Release);
+        let is_read = !self.is_gone() && self.copy(turn, memory);
+        self.field(READERS).fetch_sub(1, Ordering::SeqCst);
+        if self.is_gone() && !self.has(Status::Writing) {
+            self.give_back();
+        }
         is_read
     }
 
@@ -214,20 +253,25 @@ impl Map {
     pub(super) fn begin(&self, turn: u32) {
         let (slot, generation) = self.shape.slot_of(turn);
         if let Some(word) = self.state_of(slot) {
-            word.store(State::writing(generation).to_word(), Ordering::Relaxed);
+            word.swap(State::writing(generation).to_word(), Ordering::SeqCst);
         }
     }
 
-    /// Steps 2 to 4. `false` if the slab was retired meanwhile: then the object is not in it.
+    /// Steps 2 to 5. `false` if the slab was closed meanwhile: then the object is not in it, and the slab is to be retired again.
     pub(super) fn write(&self, turn: u32, object: &[u8]) -> bool {
         let (slot, generation) = self.shape.slot_of(turn);
         let (Some(word), Some(words)) = (self.state_of(slot), self.slot(slot, object.len())) else { return false };
+        // Either who gives the memory back has seen that the slot is written, or this sees that the slab is closed.
+        if self.is_closed() {
+            word.swap(State::free(generation + 1).to_word(), Ordering::SeqCst);
+            return false;
+        }
         // Who reads any of what follows sees that the word has changed.
         fence(Ordering::Release);
         copy_in(words, object);
         let live = State::live(generation, object.len());
         word.swap(live.to_word(), Ordering::SeqCst);
-        if self.is_retired() {
+        if self.is_closed() {
             empty(word, live);
             return false;
         }
@@ -235,14 +279,14 @@ impl Map {
     }
 
     /// The turns that free slots may have next, of the first `turns`.
-    pub(super) fn free_turns(&self, turns: u32) -> Vec<u32> {
+    pub(super) fn free_turns(&self, turns: u32) -> impl Iterator<Item = u32> {
         let generations = self.shape.generations(turns);
-        let free = |(slot, word): (usize, &AtomicU64)| {
+        let free = move |(slot, word): (usize, &AtomicU64)| {
             let state = State::from_word(word.load(Ordering::Acquire));
             let is_free = state.status == Status::Free && state.generation < generations;
             is_free.then(|| self.shape.turn(slot, state.generation))
         };
-        self.table().iter().enumerate().filter_map(free).collect()
+        self.table().iter().enumerate().filter_map(free)
     }
 
     /// The first turn that no object had, nor any before.
@@ -258,53 +302,78 @@ impl Map {
         self.table().iter().all(is_free)
     }
 
-    /// Whether an object is in it. Those in the slots behind that of `turn` are looked for first.
-    fn has_objects(&self, turn: u32) -> bool {
-        let is_live = |word: &AtomicU64| State::from_word(word.load(Ordering::SeqCst)).status == Status::Live;
-        let (slot, _) = self.shape.slot_of(turn);
-        let (before, after) = self.table().split_at_checked(slot).unwrap_or_default();
-        after.iter().chain(before).any(is_live)
-    }
-
     /// The bytes of all objects in it.
     pub(in super::super) fn live_bytes(&self) -> u64 {
         let states = self.table().iter().map(|word| State::from_word(word.load(Ordering::Acquire)));
         states.filter(|state| state.status == Status::Live).map(|state| state.size as u64).sum()
     }
 
-    pub(in super::super) fn is_retired(&self) -> bool {
-        self.field(RETIRED).load(Ordering::SeqCst) != 0
+    /// Whether nothing is put into it any more.
+    pub(in super::super) fn is_closed(&self) -> bool {
+        self.field(END).load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether, besides, nothing is in it, nor will be.
+    pub(super) fn is_gone(&self) -> bool {
+        self.field(END).load(Ordering::SeqCst) == GONE
+    }
+
+    /// Whether its maker wants it also when nothing is in it.
+    pub(super) fn is_held(&self) -> bool {
+        self.field(HELD).load(Ordering::SeqCst) != 0
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.field(HELD).load(Ordering::SeqCst) & KEPT != 0
+    }
+
+    /// By its maker. Let go, it is to be looked at whether anything is in it: who evicted that before may have seen it held.
+    pub(super) fn hold(&self, is_current: bool, is_kept: bool) {
+        let held = if is_current { CURRENT } else { 0 } | if is_kept { KEPT } else { 0 };
+        self.field(HELD).swap(held, Ordering::SeqCst);
     }
 
     /// Whether the file still has its name.
     pub(super) fn is_named(&self, dir: &OwnedFd) -> bool {
-        stat(dir, &file_name(self.maker, self.number))
-            .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode))
+        leads_to(dir, &file_name(self.maker, self.number), self.inode).is_ok_and(|leads| leads)
     }
 
-    /// By whoever knows that nothing is in it, nor will be, and that its maker is not writing to it.
-    pub(super) fn retire(&self, dir: &OwnedFd) -> Result<(), Errno> {
-        self.mark();
-        let removed = self.unname(dir);
-        self.give_back();
-        removed
+    /// By anybody: nothing is put into it any more. If no object is in it, which is said, it is gone; else whoever evicts the
+    /// last one does this again. `has_ended`: that is proven of its maker.
+    ///
+    /// # Errors
+    /// Its name is still there.
+    pub(super) fn retire(&self, dir: &OwnedFd, has_ended: bool) -> Result<bool, Errno> {
+        let (Ok(_) | Err(_)) = self.field(END).compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst);
+        if self.has(Status::Live) {
+            return Ok(false);
+        }
+        self.field(END).swap(GONE, Ordering::SeqCst);
+        self.unname(dir)?;
+        if has_ended || !self.has(Status::Writing) {
+            self.give_back();
+        }
+        Ok(true)
     }
 
-    fn mark(&self) {
-        self.field(RETIRED).store(1, Ordering::SeqCst);
+    fn has(&self, status: Status) -> bool {
+        self.table().iter().any(|word| State::from_word(word.load(Ordering::SeqCst)).status == status)
     }
 
     fn unname(&self, dir: &OwnedFd) -> Result<(), Errno> {
-        remove(dir, &file_name(self.maker, self.number)).map(drop)
+        let name = file_name(self.maker, self.number);
+        // It may lead to another one now.
+        if leads_to(dir, &name, self.inode)? { remove(dir, &name).map(drop) } else { Ok(()) }
     }
 
-    /// Takes the memory of the slots out of a retired slab, which others may have mapped for long. Not while somebody reads: to
-    /// touch that memory again on a full file system would be a bus error. (Where a reader was killed, it stays until the maps go.)
+    /// Takes the memory of the slots out of a slab that is gone, which others may have mapped for long, and nobody writes to. Not
+    /// while somebody reads: to touch that memory again on a full file system would be a bus error. The last reader does it then.
+    /// (Where one was killed, it stays until the maps go.)
     fn give_back(&self) {
         if self.field(READERS).load(Ordering::SeqCst) == 0 {
             let start = self.memory.as_mut_ptr().wrapping_add(self.shape.start());
-            // SAFETY: the range is that of the slots. Nobody looks at them any more: who begins to read sees the mark first, and
-            // who writes is the maker.
+            // SAFETY: the range is that of the slots. Nobody looks at them any more: who begins to read or to write shows that first,
+            // and then sees that the slab is closed.
             #[expect(unsafe_code, reason = "giving memory back")]
             let (Ok(()) | Err(_)) = unsafe {
                 madvise(start.cast(), self.memory.len() - self.shape.start(), rustix::mm::Advice::LinuxRemove)
@@ -312,58 +381,47 @@ impl Map {
         }
     }
 
-    /// By its maker, at its end.
-    pub(super) fn leave(&self, dir: &OwnedFd) {
-        self.field(LEFT).store(1, Ordering::SeqCst);
-        if self.is_empty() {
-            let (Ok(()) | Err(_)) = self.retire(dir);
+    /// After an evict: whether that was the last object of a slab that its maker does not hold, or that is closed.
+    pub(super) fn is_over(&self, turn: u32) -> bool {
+        let is_closed = self.is_closed();
+        if !is_closed && self.is_held() {
+            return false;
         }
+        // What is being written will be evicted by somebody, unless it finds the slab closed.
+        let is_used = |word: &AtomicU64| match State::from_word(word.load(Ordering::SeqCst)).status {
+            Status::Free => false,
+            Status::Writing => !is_closed,
+            Status::Live => true,
+        };
+        // In whatever order objects are evicted, another one is mostly just behind or before.
+        let (slot, _) = self.shape.slot_of(turn);
+        let (before, after) = self.table().split_at_checked(slot).unwrap_or_default();
+        !before.last().into_iter().chain(after).chain(before).any(is_used)
     }
 
-    fn is_left(&self) -> bool {
-        self.field(LEFT).load(Ordering::SeqCst) != 0
-    }
-
-    /// After an evict: whether that was the last object of a slab that its maker has left.
-    pub(in super::super) fn is_over(&self, turn: u32) -> bool {
-        self.is_left() && !self.has_objects(turn)
-    }
-
-    /// By anybody: retires it if no object is in it. Whether that is so. Unless its maker `has_ended` for certain, that may be at
-    /// work all the same: somebody has removed its file.
+    /// By anybody but its maker: retires it if no object is in it. Whether that is so. Unless its maker `has_ended` for certain,
+    /// that may be at work all the same: somebody has removed its file.
     pub(in super::super) fn collect(&self, dir: &OwnedFd, has_ended: bool, dry_run: bool) -> Result<bool, Errno> {
-        if !self.is_retired() {
-            if self.has_objects(0) {
-                return Ok(false);
-            }
-            if !dry_run {
-                self.mark();
-                if self.has_objects(0) {
-                    self.field(RETIRED).store(0, Ordering::SeqCst);
-                    return Ok(false);
-                }
-            }
-        }
-        if !dry_run {
-            self.unname(dir)?;
-            if has_ended || self.is_left() {
-                self.give_back();
-            }
-        }
-        Ok(true)
+        if dry_run || self.has(Status::Live) { Ok(!self.has(Status::Live)) } else { self.retire(dir, has_ended) }
     }
 
     /// By anybody: removes all its objects, and the slab.
     pub(in super::super) fn clear(&self, dir: &OwnedFd) -> Result<(), Errno> {
-        self.mark();
+        // What is put after this is put elsewhere.
+        self.retire(dir, false)?;
         for word in self.table() {
             let state = State::from_word(word.load(Ordering::SeqCst));
             if state.status == Status::Live {
                 empty(word, state);
             }
         }
-        self.unname(dir)
+        self.retire(dir, false).map(drop)
     }
+}
+
+/// Whether that name stands for that file.
+fn leads_to(dir: &OwnedFd, name: &str, inode: u64) -> Result<bool, Errno> {
+    Ok(stat(dir, name)?.is_some_and(|found| found.st_ino == inode))
 }
 
 /// From live to free. Whether that was the one who did it.
@@ -393,5 +451,75 @@ fn copy_out(words: &[AtomicU64], memory: &mut [MaybeUninit<u8>]) {
     if let Some(word) = words.get(whole.len()) {
         let last = word.load(Ordering::Relaxed).to_ne_bytes();
         rest.iter_mut().zip(last).for_each(|(to, from)| *to = MaybeUninit::new(from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::super::super::name::TURN_BITS;
+    use super::*;
+
+    fn made() -> (tempfile::TempDir, OwnedFd, Map, Map) {
+        let temporary = tempfile::tempdir_in("/dev/shm").unwrap();
+        let dir = openat(CWD, temporary.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let drafts = Drafts { maker: 7, count: AtomicU64::new(0) };
+        let map = Map::make(&dir, &drafts, 0, Shape::next(64 << 10, 6), 0).unwrap();
+        let other = Map::open(&dir, 7, 0).unwrap().unwrap();
+        (temporary, dir, map, other)
+    }
+
+    fn turn(map: &Map) -> u32 {
+        let turn = map.free_turns(1 << TURN_BITS).next().unwrap();
+        map.begin(turn);
+        turn
+    }
+
+    /// Whether the slots have memory, which they had when the slab was made.
+    fn has_memory(file: &OwnedFd) -> bool {
+        fstat(file).unwrap().st_blocks * 512 > 8_192
+    }
+
+    /// Retired between the two looks of the one who puts, in either order.
+    #[test]
+    fn a_slab_that_is_retired_under_a_put_has_no_memory_in_the_end() {
+        for has_begun in [true, false] {
+            let (_temporary, dir, map, other) = made();
+            let file = openat(&dir, &*file_name(7, 0), OFlags::RDONLY, Mode::empty()).unwrap();
+            let before = has_begun.then(|| turn(&map));
+            assert!(other.retire(&dir, false).unwrap() && !map.is_named(&dir));
+            assert_eq!(has_memory(&file), has_begun, "what may be written to keeps its memory");
+            let turn = before.unwrap_or_else(|| turn(&map));
+            assert!(!map.write(turn, &[7; 60_000]));
+            assert_eq!(has_memory(&file), has_begun, "nothing is written where there is no memory");
+            assert!(map.retire(&dir, false).unwrap() && !has_memory(&file));
+        }
+    }
+
+    #[test]
+    fn what_is_put_before_a_slab_is_retired_stays() {
+        let (_temporary, dir, map, other) = made();
+        let turn = turn(&map);
+        assert!(map.write(turn, b"object"));
+        assert!(!other.retire(&dir, false).unwrap() && map.is_named(&dir));
+        let mut memory = [MaybeUninit::uninit(); 6];
+        assert!(map.read(turn, &mut memory) && map.is_closed() && !map.is_gone());
+        assert!(other.evict(turn) == Some(6) && other.is_over(turn));
+        assert!(other.retire(&dir, false).unwrap() && map.is_gone() && !map.read(turn, &mut memory));
+    }
+
+    #[test]
+    fn only_the_last_evict_is_the_last() {
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let (_temporary, _dir, map, other) = made();
+            let turns = [(); 3].map(|()| turn(&map));
+            assert!(turns.iter().all(|turn| map.write(*turn, b"object")));
+            map.hold(true, false);
+            assert!(other.evict(turns[order[0]]).is_some() && !other.is_over(turns[order[0]]));
+            map.hold(false, false);
+            assert!(other.evict(turns[order[1]]).is_some() && !other.is_over(turns[order[1]]));
+            assert!(other.evict(turns[order[2]]).is_some() && other.is_over(turns[order[2]]));
+        }
     }
 }

@@ -39,11 +39,11 @@ impl Maps {
         self.set(maker, number).iter().map(ArcSwapOption::load).find(is_it)
     }
 
-    /// Keeps a map, in place of another one where there is no room, and drops those of retired slabs, whose memory is held
-    /// by nothing else.
+    /// Keeps a map, in place of another one where there is no room, and drops those of slabs that are gone, whose
+    /// memory is held by nothing else.
     pub(super) fn keep(&self, map: &Arc<Map>) {
         for place in &self.maps {
-            if place.load().as_ref().is_some_and(|map| !map.is_ours() || map.is_retired()) {
+            if place.load().as_ref().is_some_and(|map| !map.is_ours() || map.is_gone()) {
                 place.store(None);
             }
         }
@@ -72,14 +72,14 @@ impl Maps {
     ) -> Result<Option<T>, E> {
         if let Some(Some(map)) = self.find(maker, number).as_deref() {
             let answer = question(map);
-            if answer.is_some() || !map.is_retired() {
+            if answer.is_some() || !map.is_closed() {
                 return Ok(answer);
             }
             self.forget(maker, number);
         }
         let Some(map) = open()? else { return Ok(None) };
         let map = Arc::new(map);
-        if !map.is_retired() {
+        if !map.is_gone() {
             self.keep(&map);
         }
         Ok(question(&map))

@@ -87,7 +87,7 @@ impl Reader<'_> {
                 && let Ok(Some(state)) = self.directory.open().map(|open| open_state(&open).unwrap_or(None))
             {
                 // Else it goes when the next process attaches.
-                let (Ok(()) | Err(_)) = map.retire(&state);
+                let (Ok(_) | Err(_)) = map.retire(&state, false);
             }
             Some(size as u64)
         })
@@ -112,7 +112,7 @@ impl Reader<'_> {
         let shown = self.directory.shown(&format!("{STATE}/{}", file_name(spot.maker, spot.slab)));
         match defect {
             Defect::Io(cause) => Error::from_io("read", shown, cause),
-            Defect::NoSlab => {
+            Defect::NoSlab | Defect::Unfinished => {
                 let message = format!("{shown} is not as crossdock made it: somebody has changed it; remove it");
                 Error::new(ErrorKind::Corrupt, message)
             }
