@@ -55,11 +55,13 @@ def run(bench: Bench, out: pathlib.Path) -> None:
 
 def part(bench: Bench, name: str, measure: Callable[..., None], *arguments: Any) -> None:
     """One that fails is told in the report, and leaves the others their turn."""
+    began = time.monotonic()
     try:
         measure(*arguments)
     except Exception as error:
         traceback.print_exc()
         bench.skip(name, f'it failed: {error}')
+    print(f'{name}: measured in {time.monotonic() - began:.0f} s', file=sys.stderr)
 
 
 def machine() -> dict[str, object]:
