@@ -59,7 +59,10 @@ fn main() {
         trial("hostile keys", hostile_keys),
         trial("keys that are set", keys_that_are_set),
         trial("a bound counts what is in slabs", a_bound_counts_what_is_in_slabs),
+        trial("a limit for files", a_limit_for_files),
+        trial("nothing stays mapped", nothing_stays_mapped),
         by_root("a full file system", a_full_file_system),
+        by_root("a nearly full file system", a_nearly_full_file_system),
     ];
     // Forked children go badly with threads that run other tests.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -846,16 +849,68 @@ fn a_bound_counts_what_is_in_slabs() -> Outcome {
     Ok(())
 }
 
-fn a_full_file_system() -> Outcome {
+/// A process that makes a file longer than it may is ended by a signal.
+fn a_limit_for_files() -> Outcome {
+    let place = Place::new();
+    place.open();
+    let options = place.options();
+    assert!(in_a_child(|| {
+        let limit = libc::rlimit { rlim_cur: 100 << 10, rlim_max: 100 << 10 };
+        // SAFETY: `limit` is one.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+        let shm = ShmConnector::open(&options).unwrap();
+        (0..3_000).all(|seed| shm.put_bytes(object(seed, 1_000)).is_ok())
+    }));
+    assert!(slabs(&place).iter().all(|slab| fs::metadata(slab).unwrap().len() <= 100 << 10));
+    Ok(())
+}
+
+fn nothing_stays_mapped() -> Outcome {
+    let place = Place::new();
+    let (shm, other) = (place.open(), place.open());
+    let maps = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(place.dir().to_str().unwrap())).count()
+    };
+    let keys: Vec<Key> = (0..1_000).map(|seed| shm.put_bytes(object(seed, 1_000)).unwrap()).collect();
+    assert!(keys.iter().all(|key| get(&other, key).is_some()) && maps() > 2);
+    [&shm, &other].into_iter().try_for_each(|shm| shm.close(&CloseOptions::default()))?;
+    assert_eq!(maps(), 0);
+    Ok(())
+}
+
+fn on_a_small_file_system(work: fn(&Path) -> Outcome) -> Outcome {
     let mount = tempfile::tempdir()?;
     let run = |program: &str, arguments: &[&str]| {
         let done = std::process::Command::new(program).args(arguments).arg(mount.path()).status().unwrap();
         assert!(done.success(), "{program}");
     };
     run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs"]);
-    let outcome = std::panic::catch_unwind(|| fill(&mount.path().join("objects")));
+    let outcome = std::panic::catch_unwind(|| work(&mount.path().join("objects")));
     run("umount", &[]);
     outcome.map_err(|_| "see above")?
+}
+
+fn a_full_file_system() -> Outcome {
+    on_a_small_file_system(fill)
+}
+
+/// Where there is no room for a slab as large as the next would be, there is a smaller one.
+fn a_nearly_full_file_system() -> Outcome {
+    on_a_small_file_system(|dir| {
+        let shm = ShmConnector::open(&ShmOptions::in_dir(dir).recycle_bytes(8 << 20))?;
+        // All slots of the first slabs, each twice as large as the one before.
+        for seed in 0..64 * 255 {
+            shm.put_bytes(object(seed, 10))?;
+        }
+        let system = rustix::fs::statvfs(dir)?;
+        fs::write(dir.join("other"), vec![0; (system.f_bavail * system.f_frsize) as usize - (100 << 10)])?;
+        // 4 KiB each, they would not fit.
+        let keys: Vec<Key> = (0..500).map(|seed| shm.put_bytes(object(seed, 10)).unwrap()).collect();
+        shm.put_bytes(object(1, 40_000))?;
+        keys.iter().try_for_each(|key| shm.evict(key))?;
+        Ok(())
+    })
 }
 
 /// Puts small objects until there is no room for another, in a slab or a file; evicted, they make room for anything.

@@ -446,6 +446,7 @@ impl Connector for ShmConnector {
             return Ok(());
         }
         drop(self.owner.take());
+        drop(self.maps.take());
         let asked_here = self.options.clear && self.asker == process::token();
         if options.clear.unwrap_or(asked_here) { collect::clear(&self.directory) } else { Ok(()) }
     }
