@@ -51,7 +51,7 @@ fn main() {
         trial("slabs of the dead are collected", slabs_of_the_dead_are_collected),
         trial("a living maker whose file somebody removed", a_living_maker_whose_file_somebody_removed),
         trial("clearing", clearing),
-        trial("clearing while a slab is made", clearing_while_a_slab_is_made),
+        trial("a slab has its name once it is whole", a_slab_has_its_name_once_it_is_whole),
         trial("slabs of another layout", slabs_of_another_layout),
         trial("a directory that was removed", a_directory_that_was_removed),
         trial("slabs that somebody changed", slabs_that_somebody_changed),
@@ -59,7 +59,10 @@ fn main() {
         trial("hostile keys", hostile_keys),
         trial("keys that are set", keys_that_are_set),
         trial("a bound counts what is in slabs", a_bound_counts_what_is_in_slabs),
+        trial("a limit for files", a_limit_for_files),
+        trial("nothing stays mapped", nothing_stays_mapped),
         by_root("a full file system", a_full_file_system),
+        by_root("a nearly full file system", a_nearly_full_file_system),
     ];
     // Forked children go badly with threads that run other tests.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -635,40 +638,35 @@ fn clearing() -> Outcome {
     Ok(())
 }
 
-/// What is put after a clear has ended is found, also where that met a slab that was being made.
-fn clearing_while_a_slab_is_made() -> Outcome {
-    const CLEARS: u64 = 1_000;
+/// Who opens a slab never comes upon a part of one: a clear would take it for what was left.
+fn a_slab_has_its_name_once_it_is_whole() -> Outcome {
     let place = Place::new();
-    let (shm, third) = (place.open(), place.open());
-    // Odd while one is at work.
-    let (clears, puts) = (AtomicU64::new(0), AtomicU64::new(0));
-    let mut lost = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0..CLEARS {
-                let other = place.open();
-                let before = puts.load(Ordering::SeqCst);
-                while puts.load(Ordering::SeqCst) < before + 1 + round % 4 {
-                    std::hint::spin_loop();
-                }
-                clears.fetch_add(1, Ordering::SeqCst);
-                other.close(&CloseOptions::default().clear(true)).unwrap();
-                clears.fetch_add(1, Ordering::SeqCst);
+    let shm = place.open();
+    let end = AtomicU64::new(0);
+    let read = |mut file: fs::File| {
+        let mut magic = [0; 7];
+        std::io::Read::read(&mut file, &mut magic).unwrap();
+        magic
+    };
+    let is_part = |slab: &PathBuf| fs::File::open(slab).is_ok_and(|file| read(file) != *b"xd-slab");
+    let parts = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut parts = 0;
+            while end.load(Ordering::SeqCst) == 0 {
+                parts += slabs(&place).iter().filter(|slab| is_part(slab)).count();
             }
+            parts
         });
-        loop {
-            let before = clears.load(Ordering::SeqCst);
-            if before == 2 * CLEARS {
-                break;
-            }
-            let seed = puts.fetch_add(1, Ordering::SeqCst);
-            // The first slab of its class has one slot.
-            let key = shm.put_bytes(object(seed, 60_000)).unwrap();
-            let is_found = get(&third, &key).is_some_and(|found| is_object(&found, seed));
-            lost += u32::from(!is_found && before % 2 == 0 && clears.load(Ordering::SeqCst) == before);
-        }
+        (0..1_500).for_each(|seed| drop(shm.put_bytes(object(seed, 60_000)).unwrap()));
+        end.store(1, Ordering::SeqCst);
+        watch.join().unwrap()
     });
-    assert_eq!(lost, 0);
+    assert_eq!(parts, 0);
+    // Nor does a clear take away what it cannot read of a maker that lives.
+    let strange = slabs(&place).pop().ok_or("there are some")?;
+    std::os::unix::fs::FileExt::write_all_at(&fs::OpenOptions::new().write(true).open(&strange)?, &[0; 8], 0)?;
+    place.open().close(&CloseOptions::default().clear(true))?;
+    assert_eq!(slabs(&place), [strange]);
     Ok(())
 }
 
@@ -846,16 +844,68 @@ fn a_bound_counts_what_is_in_slabs() -> Outcome {
     Ok(())
 }
 
-fn a_full_file_system() -> Outcome {
+/// A process that makes a file longer than it may is ended by a signal.
+fn a_limit_for_files() -> Outcome {
+    let place = Place::new();
+    place.open();
+    let options = place.options();
+    assert!(in_a_child(|| {
+        let limit = libc::rlimit { rlim_cur: 100 << 10, rlim_max: 100 << 10 };
+        // SAFETY: `limit` is one.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+        let shm = ShmConnector::open(&options).unwrap();
+        (0..3_000).all(|seed| shm.put_bytes(object(seed, 1_000)).is_ok())
+    }));
+    assert!(slabs(&place).iter().all(|slab| fs::metadata(slab).unwrap().len() <= 100 << 10));
+    Ok(())
+}
+
+fn nothing_stays_mapped() -> Outcome {
+    let place = Place::new();
+    let (shm, other) = (place.open(), place.open());
+    let maps = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(place.dir().to_str().unwrap())).count()
+    };
+    let keys: Vec<Key> = (0..1_000).map(|seed| shm.put_bytes(object(seed, 1_000)).unwrap()).collect();
+    assert!(keys.iter().all(|key| get(&other, key).is_some()) && maps() > 2);
+    [&shm, &other].into_iter().try_for_each(|shm| shm.close(&CloseOptions::default()))?;
+    assert_eq!(maps(), 0);
+    Ok(())
+}
+
+fn on_a_small_file_system(work: fn(&Path) -> Outcome) -> Outcome {
     let mount = tempfile::tempdir()?;
     let run = |program: &str, arguments: &[&str]| {
         let done = std::process::Command::new(program).args(arguments).arg(mount.path()).status().unwrap();
         assert!(done.success(), "{program}");
     };
     run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs"]);
-    let outcome = std::panic::catch_unwind(|| fill(&mount.path().join("objects")));
+    let outcome = std::panic::catch_unwind(|| work(&mount.path().join("objects")));
     run("umount", &[]);
     outcome.map_err(|_| "see above")?
+}
+
+fn a_full_file_system() -> Outcome {
+    on_a_small_file_system(fill)
+}
+
+/// Where there is no room for a slab as large as the next would be, there is a smaller one.
+fn a_nearly_full_file_system() -> Outcome {
+    on_a_small_file_system(|dir| {
+        let shm = ShmConnector::open(&ShmOptions::in_dir(dir).recycle_bytes(8 << 20))?;
+        // All slots of the first slabs, each twice as large as the one before.
+        for seed in 0..64 * 255 {
+            shm.put_bytes(object(seed, 10))?;
+        }
+        let system = rustix::fs::statvfs(dir)?;
+        fs::write(dir.join("other"), vec![0; (system.f_bavail * system.f_frsize) as usize - (100 << 10)])?;
+        // 4 KiB each, they would not fit.
+        let keys: Vec<Key> = (0..500).map(|seed| shm.put_bytes(object(seed, 10)).unwrap()).collect();
+        shm.put_bytes(object(1, 40_000))?;
+        keys.iter().try_for_each(|key| shm.evict(key))?;
+        Ok(())
+    })
 }
 
 /// Puts small objects until there is no room for another, in a slab or a file; evicted, they make room for anything.

@@ -90,7 +90,7 @@ fn check_slab(run: &mut Run, path: &Path, when: &str) -> Outcome<usize> {
     let (size, slots) = (word(24), word(32));
     let start = (TABLE + 8 * slots).next_multiple_of(4096);
     let live: Vec<usize> = (0..slots).filter(|slot| word(TABLE + 8 * slot) & 3 == 2).collect();
-    run.check(bytes.starts_with(b"xd-slab1") && !live.is_empty(), || format!("{when}: {} is left", path.display()));
+    run.check(bytes.starts_with(b"xd-slab2") && !live.is_empty(), || format!("{when}: {} is left", path.display()));
     for slot in &live {
         let (at, length) = (start + slot * size, word(TABLE + 8 * slot) >> 2 & 0x3_ffff);
         let is_whole = bytes.get(at..at + length).is_some_and(|object| object::seed_of(object).is_some());

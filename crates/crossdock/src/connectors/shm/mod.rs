@@ -59,7 +59,8 @@ use slab::{Maps, Reader};
 /// is started again ([`Durability::Process`]).
 ///
 /// - **Small objects cost no system call**: who puts and who gets have the files mapped that these share, and copy. (With
-///   [`ShmOptions::max_total_bytes`], or where nothing may be kept, each is a file and read from it.)
+///   [`ShmOptions::max_total_bytes`], or where nothing may be kept, each is a file and read from it.) Readers of them need a
+///   directory that they may write to: over a read-only mount, such a get is [`Unavailable`](ErrorKind::Unavailable).
 /// - **A get is a map** above 128 KiB, however large the object is. What was handed out, map or copy, stays valid and the
 ///   same for as long as it is held: after an evict, and after the end of whoever put it.
 /// - **A put into used memory is as fast as a copy.** A process keeps the memory of its evicted objects
@@ -446,6 +447,7 @@ impl Connector for ShmConnector {
             return Ok(());
         }
         drop(self.owner.take());
+        drop(self.maps.take());
         let asked_here = self.options.clear && self.asker == process::token();
         if options.clear.unwrap_or(asked_here) { collect::clear(&self.directory) } else { Ok(()) }
     }

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::fstatvfs;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::name::{SLAB_BITS, Spot, TURN_BITS};
@@ -17,6 +20,9 @@ use super::maps::Maps;
 const LOOKED_AT: usize = 64;
 /// How many slabs may be retired under a put before it goes elsewhere.
 const ATTEMPTS: usize = 4;
+
+/// How long no slab is made after there was no room for one, in milliseconds.
+const PAUSE: i64 = 100;
 
 /// What numbers there are.
 #[derive(Clone, Copy)]
@@ -35,6 +41,8 @@ pub(in super::super) struct Slabs {
     limits: Limits,
     /// The bytes of those that would be.
     kept: AtomicU64,
+    /// Until then, in milliseconds, the file system is taken for full.
+    full_until: AtomicI64,
     numbers: Mutex<Numbers>,
     classes: [Mutex<Class>; CLASSES.len()],
     /// What this process reads by.
@@ -81,7 +89,18 @@ impl Slabs {
     ) -> Self {
         let limits = Limits { slabs: 1 << SLAB_BITS, turns: 1 << TURN_BITS };
         let (numbers, classes) = (Mutex::default(), std::array::from_fn(|_| Mutex::default()));
-        Self { dir, drafts, place, bound, limits, kept: AtomicU64::new(0), numbers, classes, maps }
+        Self {
+            dir,
+            drafts,
+            place,
+            bound,
+            limits,
+            kept: AtomicU64::new(0),
+            full_until: AtomicI64::new(0),
+            numbers,
+            classes,
+            maps,
+        }
     }
 
     /// Puts a small object. `None` if no slab has room for it, nor can be had.
@@ -169,15 +188,46 @@ impl Slabs {
         map.hold(is_current, is_kept);
     }
 
+    /// Makes a slab, as large as may be. Where there is no room for any, the next ones are not tried for a while.
     fn make_next(&self, class: &mut Class, slot_size: usize) -> Option<Arc<Map>> {
-        // As large as may be kept.
-        let mut shapes = (0..=class.slabs.len().min(DOUBLINGS)).rev().map(|slabs| Shape::next(slot_size, slabs));
-        let shape = shapes.find(|shape| shape.file_size() as u64 <= self.bound)?;
-        self.make_room(class, shape.file_size() as u64);
-        let map = self.make(shape)?;
-        class.last = class.slabs.len();
-        class.slabs.push(map.clone());
-        Some(map)
+        let now = now();
+        if now < self.full_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (room, mut tried) = (self.room(), None);
+        for slabs in (0..=class.slabs.len().min(DOUBLINGS)).rev() {
+            let shape = Shape::next(slot_size, slabs);
+            let bytes = shape.file_size() as u64;
+            if bytes > room || tried.replace(shape) == Some(shape) {
+                continue;
+            }
+            self.make_room(class, bytes);
+            match self.make(shape)? {
+                Ok(map) => {
+                    class.last = class.slabs.len();
+                    class.slabs.push(map.clone());
+                    return Some(map);
+                }
+                Err(Errno::NOSPC | Errno::DQUOT) => {}
+                // The objects go to files, which say what is wrong.
+                Err(_) => return None,
+            }
+        }
+        self.full_until.store(now + PAUSE, Ordering::Relaxed);
+        None
+    }
+
+    /// How large a slab may be, in bytes: it can be kept, leaves as much room in the file system as it takes, and is within the
+    /// process's limit for files, as the signal for larger ones would end the process.
+    fn room(&self) -> u64 {
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        let free = match fstatvfs(&self.dir) {
+            // Of a size that is not limited.
+            Ok(system) if system.f_blocks == 0 => u64::MAX,
+            Ok(system) => system.f_bavail.saturating_mul(system.f_frsize),
+            Err(_) => 0,
+        };
+        self.bound.min(limit).min(free / 2)
     }
 
     /// Drops what others have retired, of all classes that nobody is just at. Gives empty slabs back that are kept, where another one
@@ -196,20 +246,15 @@ impl Slabs {
         self.classes.iter().filter_map(|other| other.try_lock().ok()).for_each(|mut other| make_room(&mut other));
     }
 
-    fn make(&self, shape: Shape) -> Option<Arc<Map>> {
+    /// `None` if there is no number for it.
+    fn make(&self, shape: Shape) -> Option<Result<Arc<Map>, Errno>> {
         let (number, turn) = self.next_number(shape)?;
-        match Map::make(&self.dir, &self.drafts, number, shape, shape.generation_from(turn)) {
-            Ok(map) => {
-                let map = Arc::new(map);
-                self.maps.keep(&map);
-                Some(map)
-            }
-            // Its objects go to files, which say what is wrong.
-            Err(_) => {
-                lock(&self.numbers).again.push_back((number, turn));
-                None
-            }
+        let made = Map::make(&self.dir, &self.drafts, number, shape, shape.generation_from(turn)).map(Arc::new);
+        match &made {
+            Ok(map) => self.maps.keep(map),
+            Err(_) => lock(&self.numbers).again.push_back((number, turn)),
         }
+        Some(made)
     }
 
     /// A number that has turns left for a slab of that shape, and the first of them.
