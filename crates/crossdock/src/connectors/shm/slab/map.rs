@@ -123,14 +123,23 @@ impl Map {
                 Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Defect::NoSlab),
                 Err(cause) => return Err(cause.into()),
             };
-            let found = fstat(&file)?;
-            match Self::examine(&file, &found, maker, number) {
-                // Retired since it was opened, it has lost its name first, its memory after that.
-                Err(Defect::NoSlab | Defect::Unfinished) if !leads_to(dir, &name, found.st_ino)? => {}
-                examined => return examined.map(Some),
+            if let Some(map) = Self::of(dir, &file, maker, number)? {
+                return Ok(Some(map));
             }
         }
         Ok(None)
+    }
+
+    /// The slab in a file that was opened by its name. `None` if that leads elsewhere by now.
+    fn of(dir: &OwnedFd, file: &OwnedFd, maker: u64, number: u16) -> Result<Option<Self>, Defect> {
+        let found = fstat(file)?;
+        match Self::examine(file, &found, maker, number) {
+            // A slab that is retired loses its name first, its memory after that.
+            Err(Defect::NoSlab | Defect::Unfinished) if !leads_to(dir, &file_name(maker, number), found.st_ino)? => {
+                Ok(None)
+            }
+            examined => examined.map(Some),
+        }
     }
 
     fn examine(file: &OwnedFd, stat: &Stat, maker: u64, number: u16) -> Result<Self, Defect> {
@@ -495,6 +504,18 @@ mod tests {
             assert_eq!(has_memory(&file), has_begun, "nothing is written where there is no memory");
             assert!(map.retire(&dir, false).unwrap() && !has_memory(&file));
         }
+    }
+
+    #[test]
+    fn a_slab_that_is_retired_after_it_was_opened_is_gone() {
+        let (temporary, dir, map, other) = made();
+        let file = openat(&dir, &*file_name(7, 0), OFlags::RDWR, Mode::empty()).unwrap();
+        assert!(Map::of(&dir, &file, 7, 0).unwrap().is_some());
+        assert!(other.retire(&dir, false).unwrap() && map.is_gone());
+        assert!(matches!(Map::of(&dir, &file, 7, 0), Ok(None)), "it has no memory, nor its name");
+        // What still stands under its name and is no slab is damaged.
+        std::fs::write(temporary.path().join(file_name(7, 1)), [7; 9_000]).unwrap();
+        assert!(matches!(Map::open(&dir, 7, 1), Err(Defect::NoSlab)));
     }
 
     #[test]
