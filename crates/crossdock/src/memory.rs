@@ -122,6 +122,5 @@ mod tests {
             return;
         }
         assert!(is_marked(&mut Buffer::of(64 << 20).unwrap()));
-        assert!(!is_marked(&mut Buffer::of(LARGE - 1).unwrap()), "small memory is used again and again");
     }
 }
