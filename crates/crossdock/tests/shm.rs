@@ -4,6 +4,8 @@
 
 #[path = "common/children.rs"]
 mod children;
+#[path = "common/ids.rs"]
+mod ids;
 #[path = "common/memory.rs"]
 mod memory;
 
@@ -19,7 +21,8 @@ use crossdock::{
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use children::{end_of, in_a_child, start_child};
-use memory::{Place, get, id_of, names};
+use ids::id_of;
+use memory::{Place, get, names};
 
 type Outcome = Result<(), Failed>;
 

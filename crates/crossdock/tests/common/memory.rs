@@ -32,10 +32,6 @@ impl Place {
     }
 }
 
-pub(crate) fn id_of(key: &Key) -> String {
-    key.as_object().unwrap().id.to_string()
-}
-
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
