@@ -199,6 +199,12 @@ mod tests {
     }
 
     #[test]
+    fn on_a_par_is_what_is_little_slower() {
+        let ratio = |ratio| Row { ratio: [ratio; 3], ..row(Some(Target::AtLeast(1.0))) }.is_met();
+        assert_eq!([0.94, 0.95, 1.1].map(ratio), [Some(false), Some(true), Some(true)]);
+    }
+
+    #[test]
     fn a_target_that_is_just_reached_is_met() {
         assert_eq!(row(None).is_met(), None);
         let met = |target| row(Some(target)).is_met();
@@ -258,6 +264,7 @@ mod tests {
             json!({
                 "group": "Redis", "what": "put, 10 B", "other": "bare socket", "theirs": [3.0, 4.0, 5.0],
                 "ours": [6.0, 8.0, 10.0], "unit": "s", "ratio": [2.0, 2.0, 2.0], "target": 1.25, "at_most": true,
+                "is_in_curve": false,
             })
         );
         assert_eq!((&told["rows"][1]["target"], &told["rows"][1]["at_most"]), (&Value::Null, &json!(false)));
