@@ -24,6 +24,7 @@ __all__ = [
     'View',
     '__version__',
     'hostname',
+    'join',
     'open_file',
     'open_object_store',
     'open_redis',
