@@ -60,11 +60,11 @@ FULL = Plan(
 SHORT = Plan(
     name='short',
     turn=0.004,
-    budget=0.3,
+    budget=0.2,
     sizes=(10, 1_000, 100_000, 1_000_000, LARGE),
     slow=1_000_000,
-    rounds=15,
-    processes=7,
+    rounds=11,
+    processes=5,
     peak=250_000_000,
 )
 
