@@ -91,7 +91,7 @@ def busy(machine: dict[str, Any]) -> str:
     load = machine.get('load')
     if load is None or load < machine['cores'] / 4:
         return ''
-    return f' The machine was not at rest before (load {load:.1f}): do not quote these figures.'
+    return f' Others were at work when it began ({load:.1f} cores): do not quote these figures.'
 
 
 def for_terminal(report: Report) -> str:
