@@ -63,7 +63,7 @@ SHORT = Plan(
     budget=0.2,
     sizes=(10, 1_000, 100_000, 1_000_000, LARGE),
     slow=1_000_000,
-    rounds=11,
+    rounds=7,
     processes=5,
     peak=250_000_000,
 )
