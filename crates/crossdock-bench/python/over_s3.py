@@ -1,8 +1,7 @@
 """Objects in S3, over loopback: beside obstore and OpenDAL, on one server.
 
-The server sends an answer in two parts and waits with the second until the first is acknowledged, which Linux does after 40 ms
-where it sees fit. This would decide about every figure, for all contestants by chance. So this part of the run is a process of its
-own, in a network of its own whose loopback interface acknowledges at once; where that may not be had, the report says so.
+This part of the run is a process of its own, in a network of its own (`own-network` says why); where that may not be had, the
+report says so.
 
 over_s3.py short|full     prints the points and rows as JSON
 """
@@ -12,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pathlib
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from bench import FULL, SHORT, Bench, Row, bytes_of, require_same, size
 from contestants import Obstore, Opendal, is_installed
-from turns import Work, asking, batches, putting
+from turns import asking, batches, putting
 
 from servers import Absent, server
 
@@ -31,12 +30,8 @@ BATCH, SMALL = 256, 1_000
 # What one contestant may have on the server while it is measured, in calls: the server looks at all of them.
 MOST = 200
 
-
-# Runs what follows in a network of its own.
-PROMPT = (
-    'ip link set lo up && ip route replace local 127.0.0.1 dev lo src 127.0.0.1 table local quickack 1 && exec "$@"'
-)
-IN_OWN_NETWORK = ['unshare', '--net', 'sh', '-c', PROMPT, 'sh']
+# Runs a command in such a network.
+OWN_NETWORK = pathlib.Path(__file__).resolve().parents[1] / 'own-network'
 
 
 def s3(bench: Bench) -> None:
@@ -44,7 +39,7 @@ def s3(bench: Bench) -> None:
         return bench.skip(CHANNEL, 'obstore is not installed')
     command = [sys.executable, __file__, bench.plan.name]
     if own_network():
-        command = [*IN_OWN_NETWORK, *command]
+        command = [str(OWN_NETWORK), *command]
     else:
         bench.skip(
             f'{CHANNEL} in a network of its own', 'needs root and iproute2; late acknowledgements are in the figures'
@@ -60,10 +55,7 @@ def s3(bench: Bench) -> None:
 
 
 def own_network() -> bool:
-    try:
-        return subprocess.run([*IN_OWN_NETWORK, 'true'], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
+    return subprocess.run([OWN_NETWORK, 'true'], capture_output=True, check=False).returncode == 0
 
 
 def main() -> None:
@@ -134,9 +126,10 @@ class Buckets:
         """A batch, of as many at the same time as there are, and of as many as usual."""
         objects = [bytes_of(SMALL + n)[:SMALL] for n in range(BATCH)]
         what, group = f'{BATCH} x {size(SMALL)}', f'{CHANNEL}, batches'
-        for operation, theirs in (('put_batch', self._putting(objects)), ('get_batch', self._getting(objects))):
+        theirs = AllAtOnce(self._store, self._loop)
+        for operation in ('put_batch', 'get_batch'):
             works = {
-                'obstore': theirs,
+                'obstore': batches(theirs, operation, objects),
                 'crossdock': batches(self._ours_at_once, operation, objects),
                 'usual': batches(self._ours, operation, objects),
             }
@@ -145,49 +138,33 @@ class Buckets:
             usual = {'obstore': seconds['obstore'], 'crossdock': seconds['usual']}
             bench.faster(group, f'{operation}, {what}, ours 32 at a time as usual', 'obstore', usual, 1)
 
-    def _all(self, calls: list[Callable[[], Any]]) -> list[Any]:
-        """obstore has no batches: all at the same time is what its users do."""
 
+class AllAtOnce(Obstore):
+    """obstore has no batches: all at the same time is what its users do."""
+
+    def __init__(self, store: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(store)
+        self._loop = loop
+
+    def _all(self, calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
         async def together() -> list[Any]:
-            return await asyncio.gather(*(call() for call in calls))
+            return await asyncio.gather(*calls)
 
         return self._loop.run_until_complete(together())
 
-    def _put(self, objects: list[bytes]) -> list[str]:
-        import obstore
+    def put_batch(self, objects: list[bytes]) -> list[str]:
+        async def one(name: str, obj: bytes) -> None:
+            await self._module.put_async(self.store, name, obj)
 
         names = [str(uuid.uuid4()) for _ in objects]
-        self._all([lambda n=n, o=o: obstore.put_async(self._store, n, o) for n, o in zip(names, objects)])
+        self._all([one(name, obj) for name, obj in zip(names, objects)])
         return names
 
-    def _putting(self, objects: list[bytes]) -> Work:
-        import obstore
-
-        names: list[str] = []
-
-        def put(calls: int) -> float:
-            start = time.perf_counter()
-            for _ in range(calls):
-                names.extend(self._put(objects))
-            return time.perf_counter() - start
-
-        def clean() -> None:
-            if names:
-                obstore.delete(self._store, names)
-            names.clear()
-
-        return Work(put, clean, 1)
-
-    def _getting(self, objects: list[bytes]) -> Work:
-        import obstore
-
-        names = self._put(objects)
-
+    def get_batch(self, names: list[str]) -> list[Any]:
         async def one(name: str) -> Any:
-            found = await obstore.get_async(self._store, name)
-            return await found.bytes_async()
+            return await (await self._module.get_async(self.store, name)).bytes_async()
 
-        return asking(lambda _: self._all([lambda name=name: one(name) for name in names]), None)
+        return self._all([one(name) for name in names])
 
 
 if __name__ == '__main__':

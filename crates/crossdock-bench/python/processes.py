@@ -21,8 +21,6 @@ from turns import Work
 
 HERE = pathlib.Path(__file__).parent
 PEAK = 'Peak memory over the object, in sizes of it'
-
-
 # ProxyStore imports these where they are installed, as its users have them. Without them it starts in a fifth of the time.
 NOT_NEEDED = ('numpy', 'pandas', 'polars')
 
@@ -145,8 +143,7 @@ def threads(bench: Bench) -> None:
     usable = min(4, cores())
     target = 0.75 * usable if usable > 1 else None
     for name, what in (('crossdock', 'File on tmpfs'), ('shared memory', 'shared memory')):
-        low, _, high = quartiles([one / four for one, four in zip(seconds[f'{name} 1'], seconds[f'{name} 4'])])
-        ratio = low, rates[f'{name} 4'] / rates[f'{name} 1'], high
+        ratio = quartiles([one / four for one, four in zip(seconds[f'{name} 1'], seconds[f'{name} 4'])])
         pair = rates[f'{name} 1'], rates[f'{name} 4']
         named = f'put, 1 MB, {what}: 4 threads beside 1, {cores()} cores'
         bench.single('Threads', named, 'one thread', pair, 'MB/s', ratio, target, rounds=len(seconds[f'{name} 1']))

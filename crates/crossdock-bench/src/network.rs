@@ -6,17 +6,17 @@ use std::process::{Command, Stdio};
 use crossdock_bench::Outcome;
 use serde_json::Value;
 
-const SET_UP: &str =
-    r#"ip link set lo up && ip route replace local 127.0.0.1 dev lo src 127.0.0.1 table local quickack 1 && exec "$@""#;
-const IN_OWN_NETWORK: [&str; 6] = ["unshare", "--net", "sh", "-c", SET_UP, "sh"];
+/// The script that has the network.
+const IN_OWN_NETWORK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/own-network");
 const NOT_HAD: &str = "S3 in a network of its own: needs root and iproute2; late acknowledgements are in the figures";
 
 /// What this program says as JSON if it is run with these arguments, in such a network where that may be had.
 pub(crate) fn apart(arguments: &[&str]) -> Outcome<Value> {
     let file = tempfile::NamedTempFile::new()?;
     let program = std::env::current_exe()?;
-    let is_own = in_own_network().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    let mut command = if is_own { in_own_network() } else { Command::new("env") };
+    let is_own =
+        Command::new(IN_OWN_NETWORK).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let mut command = Command::new(if is_own { IN_OWN_NETWORK } else { "env" });
     let status = command.arg(program).args(arguments).arg("--json").arg(file.path()).status()?;
     if !status.success() {
         return Err(format!("its process ended with {status}").into());
@@ -26,13 +26,6 @@ pub(crate) fn apart(arguments: &[&str]) -> Outcome<Value> {
         absent.push(NOT_HAD.into());
     }
     Ok(found)
-}
-
-fn in_own_network() -> Command {
-    let [program, arguments @ ..] = IN_OWN_NETWORK;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    command
 }
 
 /// Adds what another process found to a report.

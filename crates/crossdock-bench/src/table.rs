@@ -84,7 +84,10 @@ fn cells(row: &Row) -> [String; 5] {
     let [low, middle, high] = row.ratio.map(as_ratio);
     let ratio = if low == high { middle } else { format!("{middle} ({low}-{high})") };
     let bound = if row.at_most { "≤" } else { "≥" };
-    let target = row.target.map_or(String::new(), |target| format!("{bound} {target}"));
+    let target = row.target.map_or(String::new(), |target| match target {
+        1.0 if !row.at_most => "on a par".to_owned(),
+        target => format!("{bound} {target}"),
+    });
     let verdict = row.is_met().map_or("", |is_met| if is_met { "met" } else { "MISSED" });
     [figures(row.theirs), figures(row.ours), ratio, target, verdict.to_owned()]
 }

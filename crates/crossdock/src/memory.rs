@@ -2,10 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 use bytes::Bytes;
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 use crate::error::{Error, ErrorKind, Result};
 
 /// A huge page, in bytes: what lies between two multiples of it can be one.
@@ -36,13 +36,13 @@ pub fn prefer_huge_pages(memory: &mut [MaybeUninit<u8>]) {
 }
 
 /// Memory of the size of one object.
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     size: usize,
 }
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 impl Buffer {
     /// # Errors
     /// `Unavailable` if there is not as much.
@@ -61,7 +61,7 @@ impl Buffer {
     /// # Safety
     /// All of it was filled.
     #[expect(unsafe_code, reason = "the length of a buffer that was filled")]
-    #[cfg(feature = "remote")]
+    #[cfg(any(feature = "shm", feature = "remote"))]
     pub(crate) unsafe fn filled(self) -> Bytes {
         let size = self.size;
         // SAFETY: the caller vouches for the bytes.
@@ -78,14 +78,14 @@ impl Buffer {
     }
 }
 
-#[cfg(any(feature = "file", feature = "remote"))]
+#[cfg(any(feature = "disk", feature = "remote"))]
 impl AsMut<[MaybeUninit<u8>]> for Buffer {
     fn as_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         &mut self.bytes.spare_capacity_mut()[..self.size]
     }
 }
 
-#[cfg(all(test, any(feature = "file", feature = "remote")))]
+#[cfg(all(test, any(feature = "disk", feature = "remote")))]
 mod tests {
     use super::*;
 

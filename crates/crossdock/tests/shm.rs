@@ -1,13 +1,13 @@
 //! Shared memory: whose it is, when it is used again, and what is left of processes that have ended.
 
-#![expect(unsafe_code, reason = "killing children, and system calls without a safe form")]
-
 #[path = "common/children.rs"]
 mod children;
-#[path = "common/ids.rs"]
-mod ids;
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/producers.rs"]
+mod producers;
+#[path = "common/trials.rs"]
+mod trials;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -18,54 +18,46 @@ use crossdock::{
     Bytes, CloseOptions, Connector, ConnectorExt, Deferrable, ErrorKind, GcOptions, GetOptions, Integrity, Key,
     KeyHint, MultiConnector, ObjectKey, Policy, PutOptions, Registry,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
 
 use children::{end_of, in_a_child, start_child};
-use ids::id_of;
 use memory::{Place, get, names};
-
-type Outcome = Result<(), Failed>;
+use producers::{id_of, kill};
+use trials::Outcome;
 
 /// An object of this size is kept, and mapped.
 const LARGE: usize = 300_000;
 
 fn main() {
-    let in_ci = std::env::var_os("CI").is_some();
-    let root = rustix::process::geteuid().is_root();
-    let trial = |name: &str, run: fn() -> Outcome| Trial::test(name, run);
-    let by_root = |name: &str, run: fn() -> Outcome| {
-        let name = if root { name.to_owned() } else { format!("{name} (needs root)") };
-        Trial::test(name, run).with_ignored_flag(!root && !in_ci)
-    };
-    let trials = vec![
-        trial("files and directories are private", files_and_directories_are_private),
-        trial("the default directory is the user's own", the_default_directory_is_the_users_own),
-        trial("links and other users' directories are refused", links_and_open_directories_are_refused),
-        by_root("files and directories of others are refused", those_of_others_are_refused),
-        trial("memory of evicted objects is used again", memory_is_used_again),
-        trial("whoever evicts it", whoever_evicts_it),
-        trial("but not while somebody has a view", not_while_somebody_has_a_view),
-        trial("nor while a forked child has one", nor_while_a_forked_child_has_one),
-        trial("sizes may differ", sizes_may_differ),
-        trial("what is larger than the caches is whole", what_is_larger_than_the_caches_is_whole),
-        trial("a child has nothing of its parent", a_child_has_nothing_of_its_parent),
-        trial("names that somebody removed", names_that_somebody_removed),
-        trial("what is kept is bounded", what_is_kept_is_bounded),
-        trial("an id that is set again", an_id_that_is_set_again),
-        trial("a killed process leaves nothing", a_killed_process_leaves_nothing),
-        trial("a living process is left alone", a_living_process_is_left_alone),
-        trial("parts of objects are collected", parts_of_objects_are_collected),
-        trial("keys of other places are refused", keys_of_other_places_are_refused),
-        trial("what was changed is refused", what_was_changed_is_refused),
-        trial("a directory that was removed is made again", a_removed_directory_is_made_again),
-        trial("clearing leaves what is foreign", clearing_leaves_what_is_foreign),
-        trial("a bound is kept", a_bound_is_kept),
-        by_root("a full file system", a_full_file_system),
-        trial("configs", configs),
-    ];
-    // Forked children go badly with threads that run other tests.
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit();
+    trials::run(
+        &[
+            ("files and directories are private", files_and_directories_are_private),
+            ("the default directory is the user's own", the_default_directory_is_the_users_own),
+            ("links and other users' directories are refused", links_and_open_directories_are_refused),
+            ("memory of evicted objects is used again", memory_is_used_again),
+            ("whoever evicts it", whoever_evicts_it),
+            ("but not while somebody has a view", not_while_somebody_has_a_view),
+            ("nor while a forked child has one", nor_while_a_forked_child_has_one),
+            ("sizes may differ", sizes_may_differ),
+            ("what is larger than the caches is whole", what_is_larger_than_the_caches_is_whole),
+            ("a child has nothing of its parent", a_child_has_nothing_of_its_parent),
+            ("names that somebody removed", names_that_somebody_removed),
+            ("what is kept is bounded", what_is_kept_is_bounded),
+            ("an id that is set again", an_id_that_is_set_again),
+            ("a killed process leaves nothing", a_killed_process_leaves_nothing),
+            ("a living process is left alone", a_living_process_is_left_alone),
+            ("parts of objects are collected", parts_of_objects_are_collected),
+            ("keys of other places are refused", keys_of_other_places_are_refused),
+            ("what was changed is refused", what_was_changed_is_refused),
+            ("a directory that was removed is made again", a_removed_directory_is_made_again),
+            ("clearing leaves what is foreign", clearing_leaves_what_is_foreign),
+            ("a bound is kept", a_bound_is_kept),
+            ("configs", configs),
+        ],
+        &[
+            ("files and directories of others are refused", those_of_others_are_refused),
+            ("a full file system", a_full_file_system),
+        ],
+    );
 }
 
 fn file_of(place: &Place, key: &Key) -> PathBuf {
@@ -78,12 +70,6 @@ fn pattern(seed: usize, size: usize) -> Bytes {
 
 fn inode(path: &Path) -> u64 {
     fs::metadata(path).unwrap().ino()
-}
-
-fn kill(child: i32) {
-    // SAFETY: the child is ours.
-    unsafe { libc::kill(child, libc::SIGKILL) };
-    end_of(child);
 }
 
 fn files_and_directories_are_private() -> Outcome {

@@ -1,6 +1,6 @@
 //! The files that small objects of shared memory share: what becomes of them, and whom they keep out.
 
-#![expect(unsafe_code, reason = "killing children, and memory that is shared with them")]
+#![expect(unsafe_code, reason = "system calls without a safe form")]
 
 #[path = "common/children.rs"]
 mod children;
@@ -8,6 +8,8 @@ mod children;
 mod memory;
 #[path = "common/slabs.rs"]
 mod slabs;
+#[path = "common/trials.rs"]
+mod trials;
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -16,44 +18,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossdock::connectors::{ShmConnector, ShmOptions};
 use crossdock::{CloseOptions, Connector, ConnectorExt, ErrorKind, GcOptions, Key, ObjectKey};
-use libtest_mimic::{Arguments, Failed, Trial};
 
 use children::in_a_child;
 use memory::{Place, get};
 use slabs::{bytes_of, in_a_killed_process, is_object, object, slabs};
-
-type Outcome = Result<(), Failed>;
+use trials::Outcome;
 
 fn main() {
-    let in_ci = std::env::var_os("CI").is_some();
-    let root = rustix::process::geteuid().is_root();
-    let trial = |name: &str, run: fn() -> Outcome| Trial::test(name, run);
-    let by_root = |name: &str, run: fn() -> Outcome| {
-        let name = if root { name.to_owned() } else { format!("{name} (needs root)") };
-        Trial::test(name, run).with_ignored_flag(!root && !in_ci)
-    };
-    let trials = vec![
-        trial("memory is given back", memory_is_given_back),
-        trial("a maker that does nothing", a_maker_that_does_nothing),
-        trial("nothing is kept where nothing may be", nothing_is_kept_where_nothing_may_be),
-        trial("a maker that closes", a_maker_that_closes),
-        trial("the last object of a maker that closed", the_last_object_of_a_maker_that_closed),
-        trial("a living maker whose file somebody removed", a_living_maker_whose_file_somebody_removed),
-        trial("clearing", clearing),
-        trial("a slab has its name once it is whole", a_slab_has_its_name_once_it_is_whole),
-        trial("slabs of another layout", slabs_of_another_layout),
-        trial("a directory that was removed", a_directory_that_was_removed),
-        trial("slabs that somebody changed", slabs_that_somebody_changed),
-        by_root("slabs of others are refused", slabs_of_others_are_refused),
-        trial("a bound counts what is in slabs", a_bound_counts_what_is_in_slabs),
-        trial("a limit for files", a_limit_for_files),
-        trial("nothing stays mapped", nothing_stays_mapped),
-        by_root("a full file system", a_full_file_system),
-        by_root("a nearly full file system", a_nearly_full_file_system),
-    ];
-    // Forked children go badly with threads that run other tests.
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit();
+    trials::run(
+        &[
+            ("memory is given back", memory_is_given_back),
+            ("a maker that does nothing", a_maker_that_does_nothing),
+            ("nothing is kept where nothing may be", nothing_is_kept_where_nothing_may_be),
+            ("a maker that closes", a_maker_that_closes),
+            ("the last object of a maker that closed", the_last_object_of_a_maker_that_closed),
+            ("a living maker whose file somebody removed", a_living_maker_whose_file_somebody_removed),
+            ("clearing", clearing),
+            ("a slab has its name once it is whole", a_slab_has_its_name_once_it_is_whole),
+            ("slabs of another layout", slabs_of_another_layout),
+            ("a directory that was removed", a_directory_that_was_removed),
+            ("slabs that somebody changed", slabs_that_somebody_changed),
+            ("a bound counts what is in slabs", a_bound_counts_what_is_in_slabs),
+            ("a limit for files", a_limit_for_files),
+            ("nothing stays mapped", nothing_stays_mapped),
+        ],
+        &[
+            ("slabs of others are refused", slabs_of_others_are_refused),
+            ("a full file system", a_full_file_system),
+            ("a nearly full file system", a_nearly_full_file_system),
+        ],
+    );
 }
 
 fn memory_is_given_back() -> Outcome {

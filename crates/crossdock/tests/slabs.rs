@@ -1,15 +1,17 @@
 //! Small objects of shared memory, which share files: put, read and evicted by several at the same time.
 
-#![expect(unsafe_code, reason = "killing children, and memory that is shared with them")]
+#![expect(unsafe_code, reason = "memory that is shared with children")]
 
 #[path = "common/children.rs"]
 mod children;
-#[path = "common/ids.rs"]
-mod ids;
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/producers.rs"]
+mod producers;
 #[path = "common/slabs.rs"]
 mod slabs;
+#[path = "common/trials.rs"]
+mod trials;
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,34 +23,31 @@ use crossdock::{
     CloseOptions, Connector, ConnectorExt, Deferrable, ErrorKind, GcOptions, GetOptions, Integrity, Key, ObjectKey,
     PutOptions,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
 
 use children::{end_of, in_a_child, start_child};
-use ids::id_of;
 use memory::{Place, get, names};
+use producers::{id_of, kill};
 use slabs::{bytes_of, in_a_killed_process, is_object, object, slabs};
-
-type Outcome = Result<(), Failed>;
+use trials::Outcome;
 
 fn main() {
-    let trial = |name: &str, run: fn() -> Outcome| Trial::test(name, run);
-    let trials = vec![
-        trial("objects of all sizes", objects_of_all_sizes),
-        trial("what keys say is checked", what_keys_say_is_checked),
-        trial("readers while slots are used again", readers_while_slots_are_used_again),
-        trial("threads", threads),
-        trial("killed producers", killed_producers),
-        trial("slabs of the dead are collected", slabs_of_the_dead_are_collected),
-        trial("room that another process makes", room_that_another_process_makes),
-        trial("a child's objects are its own", a_childs_objects_are_its_own),
-        trial("a fork in the middle of a get", a_fork_in_the_middle_of_a_get),
-        trial("a get beside the last evict", a_get_beside_the_last_evict),
-        trial("hostile keys", hostile_keys),
-        trial("keys that are set", keys_that_are_set),
-    ];
-    // Forked children go badly with threads that run other tests.
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit();
+    trials::run(
+        &[
+            ("objects of all sizes", objects_of_all_sizes),
+            ("what keys say is checked", what_keys_say_is_checked),
+            ("readers while slots are used again", readers_while_slots_are_used_again),
+            ("threads", threads),
+            ("killed producers", killed_producers),
+            ("slabs of the dead are collected", slabs_of_the_dead_are_collected),
+            ("room that another process makes", room_that_another_process_makes),
+            ("a child's objects are its own", a_childs_objects_are_its_own),
+            ("a fork in the middle of a get", a_fork_in_the_middle_of_a_get),
+            ("a get beside the last evict", a_get_beside_the_last_evict),
+            ("hostile keys", hostile_keys),
+            ("keys that are set", keys_that_are_set),
+        ],
+        &[],
+    );
 }
 
 /// The sizes on either side of those of slots, up to what is in slabs.
@@ -228,12 +227,6 @@ fn threads() -> Outcome {
     std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
     assert!(bytes_of(&slabs(&place)) < 3 << 20, "slots are used again");
     Ok(())
-}
-
-fn kill(child: i32) {
-    // SAFETY: the child is ours.
-    unsafe { libc::kill(child, libc::SIGKILL) };
-    end_of(child);
 }
 
 /// What a producer told of and did not begin to evict is there after it was killed; what it left goes with the last object.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{Directory, Open, STATE, open_directory};
+use super::directory::{Directory, Open, STATE};
 use super::name::Name;
 use super::owner::{file_name, lock_of_the_dead, parse_file_name};
 use super::quota::names;
@@ -35,10 +35,7 @@ impl Census {
     /// `None` where nobody has written yet.
     fn take(directory: &Directory, open: &Open) -> Result<Option<Self>> {
         let failed = |cause| Error::from_io("examine", directory.shown(STATE), cause);
-        let state = match open_directory(&open.fd, STATE) {
-            Err(Errno::NOENT) => return Ok(None),
-            state => state.map_err(failed)?,
-        };
+        let Some(state) = open.state().map_err(failed)? else { return Ok(None) };
         let (dead, alive, drafts, slabs) = (HashMap::new(), HashSet::new(), Vec::new(), Vec::new());
         let mut census = Self { state, dead, alive, drafts, slabs };
         for name in names(directory, &census.state)? {

@@ -37,6 +37,15 @@ impl Open {
     pub(super) fn is_gone(&self) -> bool {
         fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
+
+    /// The directory of state. `None` where nobody has written yet.
+    pub(super) fn state(&self) -> Result<Option<OwnedFd>, Errno> {
+        match open_directory(&self.fd, STATE) {
+            Ok(state) => Ok(Some(state)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
 }
 
 /// The directory of one connector.

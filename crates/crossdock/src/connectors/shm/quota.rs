@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::directory::{Directory, Open, STATE, is_own, open_directory};
+use super::directory::{Directory, Open, STATE, is_own};
 use super::draft::Failure;
 use super::header::LENGTH;
 use super::name::Name;
@@ -30,11 +30,8 @@ type Slabs = (OwnedFd, Vec<(u64, u16)>);
 impl Objects<'_> {
     /// The directory of state, and the makers and numbers of the slabs in it.
     fn slabs(&self) -> Result<Option<Slabs>> {
-        let state = match open_directory(&self.open.fd, STATE) {
-            Ok(state) => state,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(cause) => return Err(Error::from_io("examine", self.directory.shown(STATE), cause)),
-        };
+        let state = self.open.state().map_err(|cause| Error::from_io("examine", self.directory.shown(STATE), cause))?;
+        let Some(state) = state else { return Ok(None) };
         let slabs = names(self.directory, &state)?.iter().filter_map(|name| slab::parse_file_name(name)).collect();
         Ok(Some((state, slabs)))
     }

@@ -1,12 +1,10 @@
 //! Reading and evicting what is in slabs, whoever made them.
 
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use rustix::io::Errno;
 
-use super::super::directory::{Directory, Open, STATE, open_directory};
+use super::super::directory::{Directory, STATE};
 use super::super::name::Spot;
 use super::super::read::look;
 use super::layout::file_name;
@@ -14,6 +12,7 @@ use super::map::{Defect, Map};
 use super::maps::Maps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::ObjectKey;
+use crate::memory::Buffer;
 use crate::options::Integrity;
 
 /// Slabs, as one process sees them.
@@ -31,16 +30,12 @@ impl Reader<'_> {
                 Ok(size) => size,
                 Err(error) => return Some(Err(error)),
             };
-            let mut buffer: Vec<u8> = Vec::new();
-            if let Err(cause) = buffer.try_reserve_exact(size) {
-                return Some(Err(Error::from_io("read", "an object", std::io::Error::from(cause))));
-            }
-            if !map.read(spot.turn, buffer.spare_capacity_mut().get_mut(..size)?) {
-                return None;
-            }
-            // SAFETY: `read` has filled them.
-            unsafe { buffer.set_len(size) };
-            Some(Ok(Bytes::from(buffer)))
+            let mut buffer = match Buffer::of(size) {
+                Ok(buffer) => buffer,
+                Err(error) => return Some(Err(error)),
+            };
+            // SAFETY: `read` has filled it.
+            map.read(spot.turn, buffer.as_mut()).then(|| Ok(unsafe { buffer.filled() }))
         })?;
         let Some(object) = found.transpose()? else { return Ok(None) };
         key.verify(&object, integrity)?;
@@ -84,7 +79,7 @@ impl Reader<'_> {
         self.ask(spot, |map| {
             let size = map.evict(spot.turn)?;
             if map.is_over(spot.turn)
-                && let Ok(Some(state)) = self.directory.open().map(|open| open_state(&open).unwrap_or(None))
+                && let Ok(Some(state)) = self.directory.open().map(|open| open.state().unwrap_or(None))
             {
                 // Else it goes when the next process attaches.
                 let (Ok(_) | Err(_)) = map.retire(&state, false);
@@ -99,7 +94,7 @@ impl Reader<'_> {
 
     fn open(&self, spot: Spot) -> Result<Option<Map>> {
         look(self.directory, |open| {
-            let map = match open_state(open) {
+            let map = match open.state() {
                 Ok(Some(state)) => Map::open(&state, spot.maker, spot.slab),
                 Ok(None) => Ok(None),
                 Err(cause) => Err(cause.into()),
@@ -117,14 +112,5 @@ impl Reader<'_> {
                 Error::new(ErrorKind::Corrupt, message)
             }
         }
-    }
-}
-
-/// The directory of state. `None` where nobody has written yet.
-fn open_state(open: &Open) -> Result<Option<OwnedFd>, Errno> {
-    match open_directory(&open.fd, STATE) {
-        Ok(state) => Ok(Some(state)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(cause) => Err(cause),
     }
 }
